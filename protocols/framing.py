@@ -1,0 +1,138 @@
+"""Bytes to frames and back: COBS between zero bytes, a CRC-32, a length cap.
+
+The same codec serves both ends and every link. It does no I/O and keeps at most one frame's worth of bytes.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cobs import cobs
+
+VERSION = 1
+"""The protocol version this package speaks."""
+
+MAX_FRAME_BYTES = 1024
+"""Longest frame before COBS, header and CRC included."""
+
+_HEADER = struct.Struct("<BBII")
+_CRC = struct.Struct("<I")
+_MIN_FRAME_BYTES = _HEADER.size + _CRC.size
+_MAX_ENCODED_BYTES = MAX_FRAME_BYTES + MAX_FRAME_BYTES // 254 + 1
+# A CRC-32 run over data and its own little-endian CRC always leaves this number: no slice is needed to check it.
+_CRC_RESIDUE = 0x2144DF1C
+
+MAX_BODY_BYTES = MAX_FRAME_BYTES - _MIN_FRAME_BYTES
+BODY_OFFSET = _HEADER.size
+"""Where a frame's body starts in `Frame.raw`."""
+
+
+class WireError(ValueError):
+    """A frame or message that does not follow the protocol; the text says how."""
+
+
+class Frame(NamedTuple):
+    """One frame off the wire: the header's fields, and the whole frame it came in.
+
+    `raw` is header, body and CRC as they were received; readers take the body in place, without a copy.
+    """
+
+    version: int
+    type: int
+    epoch: int
+    counter: int
+    raw: bytes
+
+    @property
+    def body_bytes(self) -> int:
+        """Length of the body in `raw`, in bytes."""
+        return len(self.raw) - _MIN_FRAME_BYTES
+
+
+def encode(type_: int, epoch: int, counter: int, body: bytes, *, version: int = VERSION) -> bytes:
+    """Make the bytes of one frame, with a zero byte on either side.
+
+    The leading zero ends whatever garbage stood on the line before, so that it cannot swallow this frame.
+
+    Raises:
+        WireError: the body is longer than `MAX_BODY_BYTES`, or a header field is out of its range.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise WireError(f"a body of {len(body)} bytes: at most {MAX_BODY_BYTES} fit a frame")
+    try:
+        frame = _HEADER.pack(version, type_, epoch, counter) + body
+    except struct.error as error:
+        raise WireError(f"frame header out of range: {error}") from None
+    stuffed: bytes = cobs.encode(frame + _CRC.pack(zlib.crc32(frame)))
+    return b"\0" + stuffed + b"\0"
+
+
+@dataclass(slots=True)
+class Dropped:
+    """How many frames a decoder dropped, by cause."""
+
+    too_long: int = 0
+    too_short: int = 0
+    cobs: int = 0
+    crc: int = 0
+
+    @property
+    def total(self) -> int:
+        """All causes together."""
+        return self.too_long + self.too_short + self.cobs + self.crc
+
+
+class Decoder:
+    """Bytes to frames, however the bytes are cut.
+
+    Damaged frames are dropped and counted in `dropped`; decoding goes on at the next zero byte. Frames of any
+    protocol version come out: it is for the reader to say that it does not speak one.
+    """
+
+    __slots__ = ("_pending", "_skipping", "dropped")
+
+    def __init__(self) -> None:
+        self.dropped = Dropped()
+        self._pending = b""
+        self._skipping = False
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take the next bytes; return the frames that they complete, in order. Never raises."""
+        chunks = data.split(b"\0")
+        if len(chunks) > 1:
+            # The first zero byte ends what was pending, or what was being skipped.
+            chunks[0] = b"" if self._skipping else self._pending + chunks[0]
+            self._pending, self._skipping = b"", False
+        tail = chunks.pop()
+        frames = [frame for chunk in chunks if chunk and (frame := self._frame(chunk)) is not None]
+        self._keep(tail)
+        return frames
+
+    def _keep(self, tail: bytes) -> None:
+        """Hold an unfinished frame, or forget one that can no longer be valid, up to the next zero byte."""
+        if self._skipping:
+            return
+        self._pending += tail
+        if len(self._pending) > _MAX_ENCODED_BYTES:
+            self._pending = b""
+            self._skipping = True
+            self.dropped.too_long += 1
+
+    def _frame(self, chunk: bytes) -> Frame | None:
+        if len(chunk) > _MAX_ENCODED_BYTES:
+            self.dropped.too_long += 1
+            return None
+        try:
+            raw: bytes = cobs.decode(chunk)
+        except cobs.DecodeError:
+            self.dropped.cobs += 1
+            return None
+        if len(raw) < _MIN_FRAME_BYTES:
+            self.dropped.too_short += 1
+            return None
+        if zlib.crc32(raw) != _CRC_RESIDUE:
+            self.dropped.crc += 1
+            return None
+        version, type_, epoch, counter = _HEADER.unpack_from(raw)
+        return Frame(version, type_, epoch, counter, raw)
