@@ -6,7 +6,6 @@ The same codec serves both ends and every link. It does no I/O and keeps at most
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from cobs import cobs
 
@@ -18,12 +17,15 @@ MAX_FRAME_BYTES = 1024
 
 _HEADER = struct.Struct("<BBII")
 _CRC = struct.Struct("<I")
-_MIN_FRAME_BYTES = _HEADER.size + _CRC.size
+
+MIN_FRAME_BYTES = _HEADER.size + _CRC.size
+"""Shortest frame before COBS: header and CRC around an empty body."""
+
 _MAX_ENCODED_BYTES = MAX_FRAME_BYTES + MAX_FRAME_BYTES // 254 + 1
 # A CRC-32 run over data and its own little-endian CRC always leaves this number: no slice is needed to check it.
 _CRC_RESIDUE = 0x2144DF1C
 
-MAX_BODY_BYTES = MAX_FRAME_BYTES - _MIN_FRAME_BYTES
+MAX_BODY_BYTES = MAX_FRAME_BYTES - MIN_FRAME_BYTES
 BODY_OFFSET = _HEADER.size
 """Where a frame's body starts in `Frame.raw`."""
 
@@ -32,8 +34,9 @@ class WireError(ValueError):
     """A frame or message that does not follow the protocol; the text says how."""
 
 
-class Frame(NamedTuple):
-    """One frame off the wire: the header's fields, and the whole frame it came in.
+@dataclass(slots=True, init=False)
+class Frame:
+    """One frame off the wire: the header's fields, and the whole frame they were read from.
 
     `raw` is header, body and CRC as they were received; readers take the body in place, without a copy.
     """
@@ -44,10 +47,14 @@ class Frame(NamedTuple):
     counter: int
     raw: bytes
 
+    def __init__(self, raw: bytes) -> None:
+        self.version, self.type, self.epoch, self.counter = _HEADER.unpack_from(raw)
+        self.raw = raw
+
     @property
     def body_bytes(self) -> int:
         """Length of the body in `raw`, in bytes."""
-        return len(self.raw) - _MIN_FRAME_BYTES
+        return len(self.raw) - MIN_FRAME_BYTES
 
 
 def encode(type_: int, epoch: int, counter: int, body: bytes, *, version: int = VERSION) -> bytes:
@@ -104,9 +111,18 @@ class Decoder:
             # The first zero byte ends what was pending, or what was being skipped.
             chunks[0] = b"" if self._skipping else self._pending + chunks[0]
             self._pending, self._skipping = b"", False
-        tail = chunks.pop()
-        frames = [frame for chunk in chunks if chunk and (frame := self._frame(chunk)) is not None]
-        self._keep(tail)
+        self._keep(chunks.pop())
+        frames = []
+        for chunk in filter(None, chunks):
+            try:
+                raw = cobs.decode(chunk)
+            except cobs.DecodeError:
+                self._drop(chunk)
+                continue
+            if zlib.crc32(raw) == _CRC_RESIDUE and MIN_FRAME_BYTES <= len(raw) <= MAX_FRAME_BYTES:
+                frames.append(Frame(raw))
+            else:
+                self._drop(chunk, raw)
         return frames
 
     def _keep(self, tail: bytes) -> None:
@@ -119,20 +135,14 @@ class Decoder:
             self._skipping = True
             self.dropped.too_long += 1
 
-    def _frame(self, chunk: bytes) -> Frame | None:
-        if len(chunk) > _MAX_ENCODED_BYTES:
+    def _drop(self, chunk: bytes, raw: bytes | None = None) -> None:
+        """Count why `chunk`, which COBS decoded to `raw` or could not decode, is no frame."""
+        # Zeros are free in COBS: a chunk that is short enough may still hold a few bytes more than a frame may have.
+        if len(chunk) > _MAX_ENCODED_BYTES or (raw and len(raw) > MAX_FRAME_BYTES):
             self.dropped.too_long += 1
-            return None
-        try:
-            raw: bytes = cobs.decode(chunk)
-        except cobs.DecodeError:
+        elif raw is None:
             self.dropped.cobs += 1
-            return None
-        if len(raw) < _MIN_FRAME_BYTES:
+        elif len(raw) < MIN_FRAME_BYTES:
             self.dropped.too_short += 1
-            return None
-        if zlib.crc32(raw) != _CRC_RESIDUE:
+        else:
             self.dropped.crc += 1
-            return None
-        version, type_, epoch, counter = _HEADER.unpack_from(raw)
-        return Frame(version, type_, epoch, counter, raw)

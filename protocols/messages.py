@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols import framing
-from protocols.framing import BODY_OFFSET, Frame, WireError
+from protocols.framing import BODY_OFFSET, VERSION, Frame, WireError
 from protocols.words import Capability, Cause, EventKind, PenLimit, PenState, Result, StateFlag
 
 U8 = Annotated[int, "B"]
@@ -53,6 +53,7 @@ class Message:
     NAMES: ClassVar[tuple[str, ...]]
     STRUCT: ClassVar[struct.Struct]
     CONVERT: ClassVar[tuple[tuple[int, Callable[[Any], Any]], ...]]
+    TEXTS: ClassVar[tuple[tuple[int, int], ...]]
 
     def pack(self) -> bytes:
         """Make the body's bytes.
@@ -62,11 +63,10 @@ class Message:
         """
         values = [getattr(self, name) for name in self.NAMES]
         try:
-            for index, convert in self.CONVERT:
-                if convert is _text:
-                    values[index] = values[index].encode("ascii")
+            for index, width in self.TEXTS:
+                values[index] = _ascii(values[index], width)
             packed = self.STRUCT.pack(*values)
-        except (struct.error, UnicodeEncodeError, AttributeError) as error:
+        except (struct.error, ValueError, AttributeError) as error:
             raise WireError(f"{self!r} does not fit the wire: {error}") from None
         return packed
 
@@ -88,8 +88,18 @@ class Message:
         return cls(*values)
 
 
+def _ascii(text: str, width: int) -> bytes:
+    # struct would cut a longer text without a word, and zeros at its end would be lost.
+    if not (text.isascii() and text.isprintable() and len(text) <= width):
+        raise ValueError(f"{text!r}: at most {width} printable ASCII characters")
+    return text.encode()
+
+
 def _text(raw: bytes) -> str:
-    return raw.rstrip(b"\0").decode("ascii")
+    text = raw.rstrip(b"\0").decode("ascii")
+    if not text.isprintable():
+        raise ValueError(f"{text!r} is not printable")
+    return text
 
 
 M = TypeVar("M", bound=type[Message])
@@ -102,6 +112,7 @@ def message(type_: int) -> Callable[[M], M]:
     def describe(cls: M) -> M:
         codes: list[str] = []
         convert: list[tuple[int, Callable[[Any], Any]]] = []
+        texts: list[tuple[int, int]] = []
         hints = get_type_hints(cls, include_extras=True)
         for index, field in enumerate(fields(cls)):  # type: ignore[arg-type]  # every M is a dataclass
             kind, code = get_args(hints[field.name])
@@ -110,10 +121,12 @@ def message(type_: int) -> Callable[[M], M]:
                 convert.append((index, kind))
             elif kind is str:
                 convert.append((index, _text))
+                texts.append((index, struct.calcsize(code)))
         cls.TYPE = type_
         cls.NAMES = tuple(field.name for field in fields(cls))  # type: ignore[arg-type]  # as above
         cls.STRUCT = struct.Struct("<" + "".join(codes))
         cls.CONVERT = tuple(convert)
+        cls.TEXTS = tuple(texts)
         _BY_TYPE[type_] = cls
         return cls
 
@@ -158,34 +171,37 @@ class Stop(Message):
 # --- host to pen: commands of the owner, each with an id -------------------------------------------------------------
 
 
-@message(0x10)
 @dataclass(frozen=True, slots=True)
-class Claim(Message):
-    """Make `host_id` the owner. `seen_epoch` is the epoch the pen last showed: an old claim cannot come back."""
+class Command(Message):
+    """What the pen executes once for each id, and answers with an `Answer`."""
 
     command_id: U32
+
+
+@message(0x10)
+@dataclass(frozen=True, slots=True)
+class Claim(Command):
+    """Make `host_id` the owner. `seen_epoch` is the epoch the pen last showed: an old claim cannot come back."""
+
     host_id: U64
     seen_epoch: U32
 
 
 @message(0x11)
 @dataclass(frozen=True, slots=True)
-class Release(Message):
+class Release(Command):
     """Give the pen up; it stops if it runs."""
-
-    command_id: U32
 
 
 @message(0x12)
 @dataclass(frozen=True, slots=True)
-class Arm(Message):
+class Arm(Command):
     """Hand the pen the caps of one area. Only when stopped, retracted and not latched.
 
     `treatment` names the treatment a cartridge is used for; `today_days` is the host's date in days since 1970-01-01,
     against which the pen reads the cartridge's expiry.
     """
 
-    command_id: U32
     area: U8
     depth_cap_um: U16
     rate_cap_dhz: U16
@@ -198,18 +214,15 @@ class Arm(Message):
 
 @message(0x13)
 @dataclass(frozen=True, slots=True)
-class Disarm(Message):
+class Disarm(Command):
     """End the arm in good order: retract, stop, forget the caps; no latch."""
-
-    command_id: U32
 
 
 @message(0x14)
 @dataclass(frozen=True, slots=True)
-class Start(Message):
+class Start(Command):
     """Run at this depth and rate, under the arm quoted."""
 
-    command_id: U32
     arm_epoch: U32
     depth_um: U16
     rate_dhz: U16
@@ -217,10 +230,9 @@ class Start(Message):
 
 @message(0x15)
 @dataclass(frozen=True, slots=True)
-class Set(Message):
+class Set(Command):
     """Change depth and rate while running, under the arm quoted."""
 
-    command_id: U32
     arm_epoch: U32
     depth_um: U16
     rate_dhz: U16
@@ -228,19 +240,16 @@ class Set(Message):
 
 @message(0x16)
 @dataclass(frozen=True, slots=True)
-class Clear(Message):
+class Clear(Command):
     """A person has seen latch number `latch_id` and lets the pen go on."""
 
-    command_id: U32
     latch_id: U16
 
 
 @message(0x17)
 @dataclass(frozen=True, slots=True)
-class Settle(Message):
+class Settle(Command):
     """What became of command `command_id`? If it was not executed by now, it never will be."""
-
-    command_id: U32
 
 
 @message(0x18)
@@ -376,8 +385,14 @@ _BATCH = struct.Struct("<I")
 MAX_SAMPLES = (framing.MAX_BODY_BYTES - _BATCH.size) // SAMPLE.itemsize
 """Most samples that fit one frame."""
 
+_RECORDS_OFFSET = BODY_OFFSET + _BATCH.size
+_COUNT_BY_FRAME_BYTES = {
+    framing.MIN_FRAME_BYTES + _BATCH.size + count * SAMPLE.itemsize: count for count in range(1, MAX_SAMPLES + 1)
+}
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+# Not frozen like the others: that would double the time of making one, and samples are what there are many of.
+@dataclass(slots=True, eq=False)
 class Samples:
     """A batch of samples; `first` is the number of the first one, counted from boot modulo 2**32."""
 
@@ -403,16 +418,21 @@ class Samples:
         Raises:
             WireError: the body is not a whole number of records.
         """
-        count, rest = divmod(frame.body_bytes - _BATCH.size, SAMPLE.itemsize)
-        if rest or count < 1:
-            raise WireError(f"samples of {frame.body_bytes} bytes: not a whole number of records")
-        (first,) = _BATCH.unpack_from(frame.raw, BODY_OFFSET)
-        return cls(first, np.frombuffer(frame.raw, SAMPLE, count, BODY_OFFSET + _BATCH.size))
+        raw = frame.raw
+        try:
+            count = _COUNT_BY_FRAME_BYTES[len(raw)]
+        except KeyError:
+            raise WireError(f"samples of {frame.body_bytes} bytes: not a whole number of records") from None
+        (first,) = _BATCH.unpack_from(raw, BODY_OFFSET)
+        return cls(first, np.frombuffer(raw, SAMPLE, count, _RECORDS_OFFSET))
 
 
 # --- both ways -------------------------------------------------------------------------------------------------------
 
 AnyMessage = Message | Samples
+
+_UNPACK: dict[int, Callable[[Frame], AnyMessage]] = {type_: kind.unpack for type_, kind in _BY_TYPE.items()}
+_UNPACK[Samples.TYPE] = Samples.unpack
 
 
 def encode(message_: AnyMessage, *, epoch: int = 0, counter: int = 0) -> bytes:
@@ -431,15 +451,13 @@ def decode(frame: Frame) -> AnyMessage:
         NewerProtocolError: the frame is of another protocol version.
         WireError: the type is unknown, or the body does not fit it.
     """
-    if frame.version != framing.VERSION:
-        raise NewerProtocolError(f"protocol version {frame.version}; this program speaks {framing.VERSION}")
-    if frame.type == Samples.TYPE:
-        return Samples.unpack(frame)
+    if frame.version != VERSION:
+        raise NewerProtocolError(f"protocol version {frame.version}; this program speaks {VERSION}")
     try:
-        kind = _BY_TYPE[frame.type]
+        unpack = _UNPACK[frame.type]
     except KeyError:
         raise WireError(f"unknown message type 0x{frame.type:02x}") from None
-    return kind.unpack(frame)
+    return unpack(frame)
 
 
 def message_types() -> dict[int, type[Message]]:

@@ -1,0 +1,189 @@
+"""`pen-sim`: simulated pens on real lines."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulator.pen import SimulatedPen
+from simulator.ports import Bench, Line, PtyLine, TcpLine, has_pseudo_terminals
+from simulator.profiles import PROFILES
+
+app = typer.Typer(
+    name="pen-sim",
+    help="Simulated microneedling pens: the whole firmware, its motor, needle, skin and the hand that holds it, "
+    "behind a real line. Ends on Ctrl-C.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Pens = Annotated[int, typer.Option(min=1, max=64, help="How many pens: PEN-0001, PEN-0002, ...")]
+Seed = Annotated[int, typer.Option(help="Seed of sensor noise, hand and boot ids; the same seed, the same pens.")]
+Rate = Annotated[int, typer.Option(min=1, max=1000, help="Telemetry samples a second.")]
+Profile = Annotated[str, typer.Option(help=f"Which pen to be: {', '.join(PROFILES)}.")]
+Zone = Annotated[
+    float, typer.Option("--zone-cm2", min=0.5, max=600, help="Skin that the simulated hand treats, in cm2.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of text.")]
+Control = Annotated[
+    bool,
+    typer.Option(
+        help="Read commands from standard input, a line each: 'unplug SECONDS', 'reboot', 'button', optionally "
+        "followed by a serial number; end of input ends the program."
+    ),
+]
+
+
+@app.command()
+def serial(
+    pens: Pens = 1,
+    seed: Seed = 0,
+    rate: Rate = 100,
+    profile: Profile = "simulated",
+    zone_cm2: Zone = 6.0,
+    link: Annotated[Path | None, typer.Option(help="Folder for links PEN-0001, ... to the pseudo-terminals.")] = None,
+    as_json: AsJson = False,
+    control: Control = False,
+) -> None:
+    """Serve each pen behind a pseudo-terminal of its own, and print its path.
+
+    Try it: `pen-sim serial` in one terminal, then `pen info serial:///dev/pts/N` with the path it printed in another.
+    """
+    if not has_pseudo_terminals():
+        _refuse("this system has no pseudo-terminals: use 'pen-sim tcp'")
+
+    def line(pen: SimulatedPen, clock: Callable[[], int], _: int) -> Line:
+        return PtyLine(pen, clock, link / pen.serial if link else None)
+
+    _serve(_pens(pens, seed, rate, profile, zone_cm2), line, as_json=as_json, control=control)
+
+
+@app.command()
+def tcp(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="First port, one a pen; 0 finds free ones.")] = 0,
+    pens: Pens = 1,
+    seed: Seed = 0,
+    rate: Rate = 100,
+    profile: Profile = "simulated",
+    zone_cm2: Zone = 6.0,
+    as_json: AsJson = False,
+    control: Control = False,
+) -> None:
+    """Serve each pen behind a TCP port on the loopback interface, and print its URL.
+
+    Try it: `pen-sim tcp --port 9000` in one terminal, then `pen info socket://127.0.0.1:9000` in another.
+    """
+
+    def line(pen: SimulatedPen, clock: Callable[[], int], index: int) -> Line:
+        return TcpLine(pen, clock, port and port + index)
+
+    _serve(_pens(pens, seed, rate, profile, zone_cm2), line, as_json=as_json, control=control)
+
+
+def _pens(count: int, seed: int, rate: int, profile: str, zone_cm2: float) -> list[SimulatedPen]:
+    if profile not in PROFILES:
+        _refuse(f"no profile {profile!r}: choose one of {', '.join(PROFILES)}")
+    return [
+        SimulatedPen(profile, number, seed=seed, sample_rate_hz=rate, zone_cm2=zone_cm2)
+        for number in range(1, count + 1)
+    ]
+
+
+def _refuse(why: str) -> None:
+    print(f"pen-sim: {why}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def _serve(
+    pens: list[SimulatedPen],
+    line: Callable[[SimulatedPen, Callable[[], int], int], Line],
+    *,
+    as_json: bool,
+    control: bool,
+) -> None:
+    bench = Bench()
+    bench.pens = [(pen, line(pen, bench.clock_us, index)) for index, pen in enumerate(pens)]
+    try:
+        asyncio.run(_run(bench, as_json=as_json, control=control))
+    except KeyboardInterrupt:
+        pass
+    except OSError as error:
+        _refuse(f"cannot serve: {error}")
+
+
+async def _run(bench: Bench, *, as_json: bool, control: bool) -> None:
+    running = asyncio.current_task()
+    if running is not None:
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handler and needs none
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        async with asyncio.TaskGroup() as group:
+            for pen, line_ in bench.pens:
+                await line_.plug()
+                _announce(pen, line_, as_json=as_json)
+            ticking = group.create_task(bench.run())
+            if control:
+                lines = _input_lines(asyncio.get_running_loop())
+                while (command := await lines.get()) is not None:
+                    group.create_task(_obey(bench, command, as_json=as_json))
+                ticking.cancel()
+
+
+def _announce(pen: SimulatedPen, line: Line, *, as_json: bool) -> None:
+    for url in line.urls:
+        if as_json:
+            print(json.dumps({"serial": pen.serial, "url": url}), flush=True)
+        else:
+            print(f"{url.removeprefix('serial://')}  {pen.serial}  try: pen info {url}", flush=True)
+
+
+def _input_lines(loop: asyncio.AbstractEventLoop) -> asyncio.Queue[str | None]:
+    """Lines of standard input, None at its end. A thread reads, since not every system can wait for a console."""
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def read() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
+            for text in sys.stdin:
+                loop.call_soon_threadsafe(lines.put_nowait, text)
+            loop.call_soon_threadsafe(lines.put_nowait, None)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
+
+
+async def _obey(bench: Bench, command: str, *, as_json: bool) -> None:
+    words = command.split()
+    chosen = [(pen, line) for pen, line in bench.pens if words[-1:] == [pen.serial]] or bench.pens
+    match words:
+        case ["unplug", seconds, *_] if seconds.replace(".", "", 1).isdigit():
+            for _pen, line in chosen:
+                await line.unplug()
+            await asyncio.sleep(float(seconds))
+            for pen, line in chosen:
+                await line.plug()
+                _announce(pen, line, as_json=as_json)
+        case ["reboot", *_]:
+            for pen, _line in chosen:
+                pen.reboot(bench.clock_us())
+        case ["button", *_]:
+            for pen, _line in chosen:
+                pen.firmware.button()
+        case _:
+            print(f"pen-sim: cannot {command.strip()!r}: 'unplug SECONDS', 'reboot' or 'button'", file=sys.stderr)
+
+
+def main() -> None:
+    """Entry point of `pen-sim`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The pen's own limits: pure answers to "may I?", held against its envelope, its arm and its cartridge.
+
+Nothing here is shared with the controller, so that one mistake cannot pass twice. Nothing is clamped: too much is
+refused with the limit that it broke.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from protocols.messages import Arm, Cartridge, Identity, Set, Start
+from protocols.words import PenLimit
+
+STOP_RESERVE_STROKES = 2
+"""Strokes that stopping may still take: the budget ends this much earlier, so that none is over."""
+BATTERY_START_PCT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SetPoint:
+    """What the motor and the sleeve are told."""
+
+    depth_um: int
+    rate_dhz: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What the arm allows, and for which area."""
+
+    area: int
+    depth_um: int
+    rate_dhz: int
+    force_mn: int
+    stroke_budget: int
+    cartridge_id: int
+    treatment: int
+
+
+class Broken(NamedTuple):
+    """A limit that a command breaks: which, its value and what was asked, in the wire's units."""
+
+    limit: PenLimit
+    value: int
+    asked: int
+
+
+def arm_breaks(arm: Arm, own: Identity) -> Broken | None:
+    """Hold the caps asked for against the pen's own envelope."""
+    return (
+        _depth(arm.depth_cap_um, own.max_depth_um, PenLimit.ENVELOPE_DEPTH_MAX, own)
+        or _rate(arm.rate_cap_dhz, own.max_rate_dhz, PenLimit.ENVELOPE_RATE_MAX, own)
+        or _at_most(arm.force_cap_mn, own.max_force_mn, PenLimit.ENVELOPE_FORCE_MAX)
+        or (Broken(PenLimit.STROKE_BUDGET, 1, 0) if arm.stroke_budget < 1 else None)
+    )
+
+
+def cartridge_breaks(arm: Arm, tag: Cartridge, used: Mapping[int, int]) -> Broken | None:
+    """Hold the cartridge in the pen against the arm. `used` is the pen's own memory, id -> treatment."""
+    if tag.cartridge_id == 0:
+        return Broken(PenLimit.CARTRIDGE_ABSENT, 0, arm.area)
+    if tag.cartridge_id != arm.cartridge_id:
+        return Broken(PenLimit.CARTRIDGE_OTHER, 0, arm.area)
+    if {tag.used_by, used.get(tag.cartridge_id, 0)} - {0, arm.treatment}:
+        return Broken(PenLimit.CARTRIDGE_USED, 0, arm.area)
+    if tag.expiry_days < arm.today_days:
+        return Broken(PenLimit.CARTRIDGE_EXPIRED, tag.expiry_days, arm.today_days)
+    return None
+
+
+def set_point_breaks(command: Start | Set, caps: Caps, own: Identity, budget_left: int) -> Broken | None:
+    """Hold a set-point against the arm and the envelope, and the strokes left against what stopping takes."""
+    return (
+        _depth(command.depth_um, caps.depth_um, PenLimit.ARM_DEPTH_CAP, own)
+        or _rate(command.rate_dhz, caps.rate_dhz, PenLimit.ARM_RATE_CAP, own)
+        or (
+            Broken(PenLimit.STROKE_BUDGET, caps.stroke_budget, budget_left)
+            if budget_left <= STOP_RESERVE_STROKES
+            else None
+        )
+    )
+
+
+def start_breaks(battery_pct: int, tag: Cartridge, caps: Caps) -> Broken | None:
+    """What else must hold before the first stroke."""
+    if battery_pct < BATTERY_START_PCT:
+        return Broken(PenLimit.BATTERY, BATTERY_START_PCT, battery_pct)
+    if tag.cartridge_id != caps.cartridge_id:
+        return Broken(PenLimit.CARTRIDGE_OTHER, 0, caps.area)
+    return None
+
+
+def _depth(asked_um: int, high_um: int, limit: PenLimit, own: Identity) -> Broken | None:
+    if asked_um < own.min_depth_um:
+        return Broken(PenLimit.ENVELOPE_DEPTH_MIN, own.min_depth_um, asked_um)
+    return _at_most(asked_um, high_um, limit)
+
+
+def _rate(asked_dhz: int, high_dhz: int, limit: PenLimit, own: Identity) -> Broken | None:
+    if asked_dhz < own.min_rate_dhz:
+        return Broken(PenLimit.ENVELOPE_RATE_MIN, own.min_rate_dhz, asked_dhz)
+    return _at_most(asked_dhz, high_dhz, limit)
+
+
+def _at_most(asked: int, high: int, limit: PenLimit) -> Broken | None:
+    return Broken(limit, high, asked) if asked > high else None
