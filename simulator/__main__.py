@@ -122,8 +122,9 @@ def _serve(
 async def _run(bench: Bench, *, as_json: bool, control: bool) -> None:
     running = asyncio.current_task()
     if running is not None:
-        with contextlib.suppress(NotImplementedError):  # Windows has no such handler and needs none
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt by itself
+                asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         async with asyncio.TaskGroup() as group:
             for pen, line_ in bench.pens:

@@ -284,8 +284,9 @@ class Firmware:
     # --- the commands ------------------------------------------------------------------------------------------------
 
     def _on_arm(self, arm: Arm) -> Answer:
-        if self.state in (PenState.RUNNING, PenState.STOPPING):
+        if self.state is PenState.RUNNING:
             self._stop(Cause.ARMED_WHILE_RUNNING)
+        if self.state is PenState.STOPPING:
             return self._no(arm, Result.WRONG_STATE)
         if self.state is PenState.LATCHED:
             return self._no(arm, Result.LATCHED)
@@ -317,7 +318,8 @@ class Firmware:
             return caps
         broken = start_breaks(self._readings.battery_pct, self.cartridge, caps)
         if broken:
-            return self._over(start, broken)
+            wrong_cartridge = broken.limit is PenLimit.CARTRIDGE_OTHER
+            return self._over(start, broken, Result.CARTRIDGE if wrong_cartridge else Result.OVER_LIMIT)
         self._mark_cartridge(caps)
         self._wanted = SetPoint(start.depth_um, start.rate_dhz)
         self._check = SelfCheck(self._now_us, self._readings, caps, self._wanted)
@@ -356,9 +358,9 @@ class Firmware:
 
     def _mark_cartridge(self, caps: Caps) -> None:
         """Write the use mark before the first stroke, on the tag and in the pen: a tag alone can be rewritten."""
+        self.used_cartridges[caps.cartridge_id] = caps.treatment
         if self.cartridge.used_by != caps.treatment:
             self.cartridge = replace(self.cartridge, used_by=caps.treatment)
-            self.used_cartridges[caps.cartridge_id] = caps.treatment
             self._event(EventKind.CARTRIDGE_MARKED, signed(caps.treatment))
 
     def _on_disarm(self, disarm: Disarm) -> Answer:
@@ -481,6 +483,7 @@ class Firmware:
                 strokes=readings.strokes % WRAP,
                 budget_left=self._budget_left(),
                 last_command_id=self._commands.last_executed,
+                first_event=self._events.first,
                 last_event=self._events.last,
                 battery_pct=readings.battery_pct,
                 temperature_dc=readings.temperature_dc,

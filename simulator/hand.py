@@ -28,6 +28,7 @@ PLAN_STEP_S: Final = 0.005
 MOST_EXTRA_ROWS: Final = 40
 SMOOTHING_MS: Final = 61
 RAMP_MS: Final = 20
+UP_DOWN_S: Final = 0.032
 SHORTEST_S: Final = 0.4
 """No glide is cut into pieces shorter than this."""
 
@@ -298,7 +299,11 @@ class _Course:
         self._glides.append((start_s, self.t_s[-1], x0_mm, y0_mm, x_mm, y_mm, index))
 
     def _lift(self, x_mm: float, y_mm: float) -> None:
-        self._knot(x_mm, y_mm, self.rng.uniform(*self.style.lift_s), contact=False)
+        """Up, over and down: smoothing is not to drag the needles sideways while they are in."""
+        seconds = self.rng.uniform(*self.style.lift_s)
+        self._knot(self.x_mm[-1], self.y_mm[-1], UP_DOWN_S, contact=False)
+        self._knot(x_mm, y_mm, seconds - 2 * UP_DOWN_S, contact=False)
+        self._knot(x_mm, y_mm, UP_DOWN_S, contact=False)
         self._left_s = self._budget_s()
 
     def _reverse(self, x_mm: float, y_mm: float, seconds: float) -> None:

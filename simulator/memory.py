@@ -56,6 +56,11 @@ class EventMemory:
         self._kept: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self.last = 0
 
+    @property
+    def first(self) -> int:
+        """Number of the oldest event that is kept, or of the next one to come."""
+        return self._kept[0].number if self._kept else self.last + 1
+
     def add(self, t_us: int, kind: EventKind, a: int, b: int) -> Event:
         """Number and keep an event."""
         self.last += 1

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from protocols.messages import MAX_SAMPLES, SAMPLE, WRAP, Samples
+from protocols.messages import WRAP
+from protocols.samples import MAX_SAMPLES, SAMPLE, Samples
 from protocols.words import SampleFlag
 from simulator.physics import Readings
 

@@ -1,0 +1,344 @@
+"""One connection to one pen: questions, commands, the lease, and the lane of STOP.
+
+A `Link` lives as long as its transport. It gives every command an id and settles each one: executed, refused, or never
+to be executed. It starts no task of its own; whoever owns it calls `renew` from the control loop.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from pen_controller.errors import CommandLostError, LinkError, PenRefusedError, UncertainError
+from pen_controller.transports import Transport
+from protocols.framing import Decoder, Frame, WireError
+from protocols.messages import (
+    WRAP,
+    AckEvents,
+    Answer,
+    AnyMessage,
+    AskCartridge,
+    AskEvents,
+    AskIdentity,
+    AskState,
+    Cartridge,
+    Claim,
+    Command,
+    Event,
+    Identity,
+    Message,
+    NewerProtocolError,
+    Release,
+    Renew,
+    Settle,
+    State,
+    Stop,
+    decode,
+    encode,
+)
+from protocols.samples import Samples
+from protocols.words import Result, StateFlag
+
+HELLO_S = 2.0
+"""How long a pen may take to say who it is. With the opening of the port, three seconds to a clear error."""
+HELLO_EVERY_S = 0.2
+ANSWER_S = 0.25
+"""Longer than any answer takes, over Bluetooth LE too: at a 30 ms interval a round trip is under 120 ms."""
+SETTLE_TRIES = 3
+"""H08: a lost answer is settled within three round trips, or the pen is stopped."""
+COMMAND_TRIES = 3
+
+C = TypeVar("C", bound=Command)
+M = TypeVar("M", bound=Message)
+
+
+class Link:
+    """Frames to and from one pen.
+
+    Args:
+        transport: an unopened line.
+        host_id: 64-bit number of this program, by which the pen knows its owner.
+        hear: gets every state, event and sample batch, in order, on the event loop.
+        lost: is called once, with the reason, when the line breaks.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        host_id: int,
+        hear: Callable[[State | Event | Samples], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        self.state: State | None = None
+        """What the pen said last."""
+        self.heard_s: float | None = None
+        """Loop time of the last frame from the pen."""
+        self.lost_frames = 0
+        """Frames of the pen that never arrived, by its counter."""
+        self.claimed_epoch = 0
+        """The epoch under which we own the pen, 0 when we do not."""
+        self._transport, self._host_id = transport, host_id
+        self._hear, self._on_lost = hear, lost
+        self._loop = asyncio.get_running_loop()
+        self._decoder = Decoder()
+        self._lost_why: str | None = None
+        self._counter = 0
+        self._pen_epoch = 0
+        self._pen_counter: int | None = None
+        self._command_id = 0
+        self._waiting: dict[type[Message] | int, asyncio.Future[Message]] = {}
+        self._one_command = asyncio.Lock()
+        self._received_bytes = 0
+        self._newer: str | None = None
+        self._boot_id: int | None = None
+
+    # --- opening and closing -----------------------------------------------------------------------------------------
+
+    async def open(self) -> Identity:
+        """Open the line and ask who is there.
+
+        Raises:
+            LinkError: within three seconds: the line does not open, nothing answers, what answers is no pen, or the
+                pen speaks a newer protocol.
+        """
+        await self._transport.open(self._receive, self._lose)
+        try:
+            return await self._hello()
+        except BaseException:
+            await self._transport.close()
+            raise
+
+    async def _hello(self) -> Identity:
+        deadline_s = self._loop.time() + HELLO_S
+        while (left_s := deadline_s - self._loop.time()) > 0 and self._newer is None:
+            try:
+                identity = await self._ask(AskIdentity(), Identity, min(HELLO_EVERY_S, left_s))
+            except TimeoutError:
+                continue
+            self._boot_id = identity.boot_id
+            return identity
+        raise LinkError(f"{self._transport.name}: {self._why_no_pen()}")
+
+    def _why_no_pen(self) -> str:
+        if self._newer is not None:
+            return f"the pen speaks {self._newer}; update this program"
+        if self._received_bytes:
+            return f"something answers there ({self._received_bytes} bytes), but it is no pen"
+        return "nothing answers there; is the pen switched on, and is this its port?"
+
+    async def close(self) -> None:
+        """Close the line. Whoever still waits for the pen gets a `LinkError`."""
+        self._fail("closed")
+        await self._transport.close()
+
+    def _lose(self, why: str) -> None:
+        if self._lost_why is None:
+            self._fail(why)
+            self._on_lost(why)
+
+    def lose(self, why: str) -> None:
+        """Give the connection up for a reason that the line itself does not show."""
+        self._lose(why)
+
+    def _fail(self, why: str) -> None:
+        if self._lost_why is None:
+            self._lost_why = why
+        self.claimed_epoch = 0
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(LinkError(f"{self._transport.name}: {self._lost_why}"))
+                future.exception()  # whoever waits gets it; nobody may wait any more
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    async def cartridge(self) -> Cartridge:
+        """Ask which cartridge is in the pen. Raises `LinkError` if it does not say."""
+        return await self._ask_or_fail(AskCartridge(), Cartridge)
+
+    async def ask_state(self) -> State:
+        """Ask how the pen is. Raises `LinkError` if it does not say."""
+        return await self._ask_or_fail(AskState(), State)
+
+    def ask_events(self, after: int) -> None:
+        """Have all kept events after this number sent again; they come by `hear`."""
+        self._send(AskEvents(after))
+
+    def acknowledge_events(self, up_to: int) -> None:
+        """Tell the pen that it may forget events up to this number."""
+        self._send(AckEvents(up_to))
+
+    async def _ask_or_fail(self, question: Message, kind: type[M]) -> M:
+        for _ in range(SETTLE_TRIES):
+            try:
+                return await self._ask(question, kind, ANSWER_S)
+            except TimeoutError:
+                continue
+        raise LinkError(f"{self._transport.name}: the pen does not answer")
+
+    async def _ask(self, question: Message, kind: type[M], timeout_s: float) -> M:
+        answer = await self._exchange(question, kind, timeout_s)
+        if not isinstance(answer, kind):
+            raise LinkError(f"{self._transport.name}: {kind.__name__} expected, {answer} came")
+        return answer
+
+    async def _exchange(self, message: Message, key: type[Message] | int, timeout_s: float) -> Message:
+        """Send, and wait for what comes under `key`: a message type, or a command id. Raises `TimeoutError`."""
+        if self._lost_why is not None:
+            raise LinkError(f"{self._transport.name}: {self._lost_why}")
+        future = self._waiting.get(key)
+        if future is None or future.done():
+            future = self._waiting[key] = self._loop.create_future()
+        self._send(message)
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.shield(future)
+
+    # --- commanding --------------------------------------------------------------------------------------------------
+
+    async def claim(self) -> None:
+        """Become the pen's owner.
+
+        Raises:
+            PenRefusedError: another host owns the pen.
+            LinkError: the pen does not answer.
+        """
+        for _ in range(COMMAND_TRIES):
+            await self.ask_state()
+            claim = Claim(self._next_id(), self._host_id, self._pen_epoch)
+            try:
+                answer = await self._claim_once(claim)
+            except TimeoutError:
+                continue
+            if answer.result is Result.OK:
+                self.claimed_epoch = self._pen_epoch
+                return
+            if answer.result is not Result.STALE_EPOCH:
+                raise PenRefusedError("be claimed", answer)
+        raise LinkError(f"{self._transport.name}: the pen does not answer the claim")
+
+    async def _claim_once(self, claim: Claim) -> Answer:
+        try:
+            answer = await self._exchange(claim, claim.command_id, ANSWER_S)
+        except TimeoutError:
+            answer = await self._exchange(claim, claim.command_id, ANSWER_S)
+        if not isinstance(answer, Answer):
+            raise LinkError(f"{self._transport.name}: an answer expected, {answer} came")
+        return answer
+
+    async def command(self, name: str, make: Callable[[int], Command]) -> Answer:
+        """Have the pen execute one command, exactly once.
+
+        Args:
+            name: what the command does, for messages to people: "arm", "start", ...
+            make: makes the command with the id it is given.
+
+        Returns:
+            The pen's OK.
+
+        Raises:
+            PenRefusedError: the pen said no.
+            CommandLostError: the line lost it again and again, and the pen has promised never to execute it.
+            UncertainError: its fate could not be settled; the pen has been told to stop.
+            LinkError: the line is lost.
+        """
+        async with self._one_command:
+            for _ in range(COMMAND_TRIES):
+                command = make(self._next_id())
+                answer = await self._execute(name, command)
+                if answer.result is Result.OK:
+                    return answer
+                if answer.result is not Result.NOT_EXECUTED:
+                    raise PenRefusedError(name, answer)
+        raise CommandLostError(f"the line loses too much: the command to {name} did not reach the pen")
+
+    async def _execute(self, name: str, command: Command) -> Answer:
+        """Send a command; if no answer comes, settle it by asking."""
+        try:
+            return await self._answer(command, command.command_id)
+        except TimeoutError:
+            pass
+        for _ in range(SETTLE_TRIES):
+            try:
+                return await self._answer(Settle(command.command_id), command.command_id)
+            except TimeoutError:
+                continue
+        self.stop()
+        raise UncertainError(f"the pen does not say whether it has executed the command to {name}; told it to stop")
+
+    async def _answer(self, message: Command, command_id: int) -> Answer:
+        answer = await self._exchange(message, command_id, ANSWER_S)
+        if not isinstance(answer, Answer):
+            raise LinkError(f"{self._transport.name}: an answer expected, {answer} came")
+        return answer
+
+    def release(self) -> None:
+        """Give the pen up, without waiting for its word."""
+        if self.claimed_epoch:
+            self._send(Release(self._next_id()))
+            self.claimed_epoch = 0
+
+    def renew(self) -> None:
+        """Renew the lease, quoting the newest pen time heard."""
+        if self.claimed_epoch and self.state is not None:
+            self._send(Renew(self.state.t_us))
+
+    def stop(self) -> None:
+        """Send STOP, ahead of all that has not yet left. Takes no lock and waits for nothing."""
+        self._transport.write(self._frame(Stop()), urgent=True)
+
+    def _next_id(self) -> int:
+        self._command_id = (self._command_id + 1) % WRAP
+        return self._command_id
+
+    # --- bytes -------------------------------------------------------------------------------------------------------
+
+    def _send(self, message: Message) -> None:
+        self._transport.write(self._frame(message))
+
+    def _frame(self, message: Message) -> bytes:
+        self._counter = (self._counter + 1) % WRAP
+        return encode(message, epoch=self.claimed_epoch, counter=self._counter)
+
+    def _receive(self, data: bytes) -> None:
+        self._received_bytes += len(data)
+        for frame in self._decoder.feed(data):
+            try:
+                message = decode(frame)
+            except NewerProtocolError as error:
+                self._newer = str(error)
+            except WireError:
+                continue
+            else:
+                self._take(frame, message)
+
+    def _take(self, frame: Frame, message: AnyMessage) -> None:
+        if self._lost_why is not None:
+            return
+        self.heard_s = self._loop.time()
+        if self._pen_counter is not None:
+            self.lost_frames += (frame.counter - self._pen_counter - 1) % WRAP
+        self._pen_counter, self._pen_epoch = frame.counter, frame.epoch
+        if isinstance(message, State):
+            self.state = message
+            if not self._is_ours(frame, message):
+                return
+        if isinstance(message, Answer):
+            self._resolve(message.command_id, message)
+        elif isinstance(message, Message):
+            self._resolve(type(message), message)
+        if isinstance(message, State | Event | Samples):
+            self._hear(message)
+
+    def _is_ours(self, frame: Frame, state: State) -> bool:
+        """Whether this is still the same boot of the pen, under our claim; if not, the connection is over."""
+        if self._boot_id not in (None, state.boot_id):
+            self._lose("the pen has rebooted")
+        elif self.claimed_epoch and frame.epoch != self.claimed_epoch:
+            self._lose("another program has claimed the pen")
+        elif self.claimed_epoch and StateFlag.CLAIMED not in state.flags:
+            self._lose("the pen was not renewed for two seconds and has let go of this program")
+        return self._lost_why is None
+
+    def _resolve(self, key: type[Message] | int, message: Message) -> None:
+        future = self._waiting.pop(key, None)
+        if future is not None and not future.done():
+            future.set_result(message)

@@ -1,0 +1,59 @@
+"""Hands each thing that happens to everyone who listens, in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Generic, TypeVar
+
+from pen_controller.errors import PenError
+
+T = TypeVar("T")
+
+MOST_WAITING = 200
+"""Ten seconds of sample batches."""
+
+
+class Subscription(Generic[T]):
+    """One source, any number of listeners, each with a bounded queue of its own."""
+
+    def __init__(self) -> None:
+        self._queues: set[asyncio.Queue[T | PenError | None]] = set()
+
+    def put(self, item: T) -> bool:
+        """Hand an item to all. False if one of them has fallen behind; it loses the oldest."""
+        kept_up = True
+        for queue in self._queues:
+            if queue.full():
+                queue.get_nowait()
+                kept_up = False
+            queue.put_nowait(item)
+        return kept_up
+
+    def fail(self, error: PenError) -> None:
+        """Raise this in all listeners, after what they still have to hear."""
+        self._close(error)
+
+    def end(self) -> None:
+        """End the iteration of all listeners."""
+        self._close(None)
+
+    def follow(self) -> AsyncIterator[T]:
+        """Listen from now on (not only from the first `anext` on)."""
+        queue: asyncio.Queue[T | PenError | None] = asyncio.Queue(MOST_WAITING + 1)
+        self._queues.add(queue)
+        return self._listen(queue)
+
+    def _close(self, last: PenError | None) -> None:
+        queues, self._queues = self._queues, set()
+        for queue in queues:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(last)
+
+    async def _listen(self, queue: asyncio.Queue[T | PenError | None]) -> AsyncIterator[T]:
+        try:
+            while (item := await queue.get()) is not None:
+                if isinstance(item, PenError):
+                    raise item
+                yield item
+        finally:
+            self._queues.discard(queue)
