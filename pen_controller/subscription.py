@@ -1,6 +1,7 @@
 """Hands each thing that happens to everyone who listens, in order."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
@@ -13,14 +14,21 @@ MOST_WAITING = 200
 
 
 class Subscription(Generic[T]):
-    """One source, any number of listeners, each with a bounded queue of its own."""
+    """One source, any number of listeners, each with a bounded queue of its own.
 
-    def __init__(self) -> None:
+    Args:
+        keep: hold what comes while nobody listens, for the first who does.
+    """
+
+    def __init__(self, *, keep: bool = False) -> None:
         self._queues: set[asyncio.Queue[T | PenError | None]] = set()
+        self._early: deque[T] = deque(maxlen=MOST_WAITING if keep else 0)
 
     def put(self, item: T) -> bool:
         """Hand an item to all. False if one of them has fallen behind; it loses the oldest."""
         kept_up = True
+        if not self._queues:
+            self._early.append(item)
         for queue in self._queues:
             if queue.full():
                 queue.get_nowait()
@@ -39,6 +47,8 @@ class Subscription(Generic[T]):
     def follow(self) -> AsyncIterator[T]:
         """Listen from now on (not only from the first `anext` on)."""
         queue: asyncio.Queue[T | PenError | None] = asyncio.Queue(MOST_WAITING + 1)
+        while self._early:
+            queue.put_nowait(self._early.popleft())
         self._queues.add(queue)
         return self._listen(queue)
 

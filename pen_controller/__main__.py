@@ -1,0 +1,5 @@
+"""`python -m pen_controller` is `pen`."""
+
+from pen_controller.cli import main
+
+main()

@@ -1,0 +1,319 @@
+"""`pen`: the command line. Each command imports what it needs when it runs, so that help comes at once."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Coroutine, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pen_controller.config import Config, Plan
+    from pen_controller.scan import Found
+
+BAD_USAGE, NO_PEN, REFUSED, NO_TELEMETRY = 2, 3, 4, 5
+DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
+DRAIN_S = 10.0
+
+app = typer.Typer(
+    name="pen",
+    help="Control and telemetry for automated microneedling pens.\n\n"
+    "Not a cleared medical device: its limits are defaults with sources, which a clinic approves for itself.\n\n"
+    "Exit status: 0 good, 2 usage or configuration, 3 pen or line, 4 refused by a limit, 5 telemetry.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+config_app = typer.Typer(help="Look at and check the configuration.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+Broker = Annotated[
+    str | None,
+    typer.Option(help="mqtt://[USER@]HOST[:PORT]; without it an embedded broker runs on this machine meanwhile."),
+]
+Journal = Annotated[Path | None, typer.Option(help="SQLite file of the record; by default in your data folder.")]
+ConfigFolder = Annotated[Path | None, typer.Option("--config", help="Folder of configuration files; default: shipped.")]
+
+
+@app.command()
+def scan(as_json: AsJson = False) -> None:
+    """Look for pens: ask every serial port of this machine who is there.
+
+    Asking sends each port a few bytes; it claims no pen and moves nothing. Then: pen info URL.
+    """
+    found = _run(_scan(quiet=as_json))
+    if as_json:
+        print(json.dumps([_found(one) for one in found]))
+
+
+@app.command()
+def info(
+    url: Annotated[str, typer.Argument(help="serial:///dev/ttyUSB0, serial:COM3 or socket://HOST:PORT")],
+    as_json: AsJson = False,
+) -> None:
+    """Show who a pen is, what it can do and how it is, without claiming it.
+
+    Try it with a simulated pen: 'pen-sim serial' prints the path to use.
+    """
+    from pen_controller.scan import ask
+
+    figures = _found(_run(ask(url)))
+    if as_json:
+        print(json.dumps(figures))
+    else:
+        from rich.table import Table
+
+        table = Table(show_header=False, box=None)
+        for key, value in figures.items():
+            if value is not None:
+                table.add_row(key.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
+        _console().print(table)
+
+
+@app.command()
+def run(
+    plan: Annotated[Path, typer.Argument(help="The plan: areas with depth, rate and passes. See configs/plans.")],
+    pen: Annotated[str, typer.Option(help="serial:///dev/ttyUSB0, serial:COM3 or socket://HOST:PORT")],
+    broker: Broker = None,
+    journal: Journal = None,
+    config: ConfigFolder = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Start each area without asking; never resumes by itself.")
+    ] = False,
+    telemetry: Annotated[bool, typer.Option(help="Publish over MQTT.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Treat the areas of a plan, one after the other, inside the limits of each.
+
+    Ctrl-C stops the needles. After any stop or lost line you are asked before anything goes on.
+    """
+    loaded, wanted = _load_plan(plan, config)
+    console = _console(quiet=as_json)
+    path = journal or _data_folder() / "journal.sqlite"
+    figures = _run(_treat(wanted, loaded, pen, path, console, broker=broker, publish=telemetry, yes=yes))
+    if as_json:
+        print(json.dumps(figures))
+    else:
+        from pen_controller.console import table_of
+
+        console.print(table_of(figures))
+        console.print(f"The record lies in {figures['journal']}", soft_wrap=True, highlight=False)
+    if figures["published"] is False:
+        _fail(NO_TELEMETRY, "not all records reached the broker; they wait in the journal for the next run")
+
+
+@app.command()
+def watch(
+    broker: Annotated[str, typer.Option(help="mqtt://[USER@]HOST[:PORT]")] = DEFAULT_BROKER,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each message as a line of JSON.")] = False,
+) -> None:
+    """Show all pens of a broker live, from MQTT alone. Ctrl-C ends it."""
+    from rich.console import Console
+
+    from pen_controller.telemetry.watch import watch as show
+
+    _run(show(broker, as_json=as_json, console=Console(stderr=as_json)), selector=True)
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Seed of the simulated pen and the hand that holds it.")] = 1,
+    broker: Broker = None,
+    journal: Journal = None,
+    as_json: AsJson = False,
+) -> None:
+    """See it all in under a minute: a simulated pen, a treatment, a refusal, a pulled cable, telemetry.
+
+    Exit status 0 only if every figure holds.
+    """
+    from pen_controller import demo as show
+
+    console = _console(quiet=as_json)
+    path = journal or _data_folder() / "demo.sqlite"
+    figures = _run(show.run_demo(console, seed=seed, broker=broker, journal=path))
+    if as_json:
+        print(json.dumps(figures))
+    else:
+        show.show(figures, console)
+    if not figures["good"]:
+        failing = [name for name, good in figures["checks"].items() if not good]
+        only_telemetry = all("received" in name for name in failing)
+        _fail(NO_TELEMETRY if only_telemetry else NO_PEN, f"does not hold: {'; '.join(failing)}")
+
+
+@config_app.command("check")
+def config_check(
+    path: Annotated[
+        Path | None, typer.Argument(help="A file or folder; the shipped configuration if left out.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check configuration: every problem with its file, key, value and what was expected."""
+    from pen_controller import config
+
+    try:
+        problems: Sequence[config.Problem] = []
+        if path:
+            problems = config.check(path)
+        else:
+            config.load()
+    except config.ConfigError as error:
+        problems = error.problems
+    if as_json:
+        print(json.dumps([asdict(problem) for problem in problems], default=str))
+    else:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        if not problems:
+            print(f"{path or 'shipped configuration'}: good")
+    if problems:
+        raise typer.Exit(BAD_USAGE)
+
+
+# --- what the commands share -----------------------------------------------------------------------------------------
+
+
+def _run(work: Coroutine[Any, Any, Any], *, selector: bool = False) -> Any:  # noqa: ANN401  # whatever the work returns
+    """Run to its end, or to one clear line and an exit status."""
+    from pen_controller.config import ConfigError
+    from pen_controller.errors import PenError
+    from pen_controller.journal import JournalError
+    from pen_controller.pen import LimitError
+    from pen_controller.telemetry.broker import BrokerError
+    from pen_controller.treatment import RefusedError
+
+    try:
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop if selector else None) as runner:
+            return runner.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except (RefusedError, LimitError) as error:
+        _fail(REFUSED, str(error))
+    except PenError as error:
+        _fail(NO_PEN, str(error))
+    except (ConfigError, JournalError, ValueError) as error:
+        _fail(BAD_USAGE, str(error))
+    except (BrokerError, ImportError) as error:
+        _fail(NO_TELEMETRY, str(error))
+
+
+def _fail(status: int, why: str) -> NoReturn:
+    print(f"pen: {why}", file=sys.stderr)
+    raise typer.Exit(status)
+
+
+def _console(*, quiet: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=quiet)
+
+
+def _data_folder() -> Path:
+    folder = Path(typer.get_app_dir("pen-controller"))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _load_plan(path: Path, folder: Path | None) -> "tuple[Config, Plan]":
+    from pen_controller import config
+
+    try:
+        loaded = config.load(folder)
+        return loaded, config.load_plan(path, loaded)
+    except config.ConfigError as error:
+        _fail(BAD_USAGE, str(error))
+    except OSError as error:
+        _fail(BAD_USAGE, f"{path}: {error.strerror}")
+
+
+async def _scan(*, quiet: bool) -> "list[Found]":
+    from rich.live import Live
+    from rich.table import Table
+
+    from pen_controller.scan import scan as look
+
+    table = Table("url", "port", "serial", "firmware", "battery", "in use")
+    found = []
+    with Live(table, console=_console(quiet=quiet)):
+        async for one in look():
+            found.append(one)
+            figures = _found(one)
+            battery = "" if figures["battery_pct"] is None else f"{figures['battery_pct']} %"
+            table.add_row(
+                one.url,
+                one.name,
+                figures["serial"] or f"[dim]{one.trouble}[/]",
+                figures["firmware"] or "",
+                battery,
+                {None: "", True: "in use", False: "free"}[one.in_use],
+            )
+    if not found:
+        _console(quiet=True).print("No serial port on this machine. Plug a pen in, or start one: pen-sim serial")
+    return found
+
+
+def _found(found: "Found") -> dict[str, Any]:
+    identity, state, cartridge = found.identity, found.state, found.cartridge
+    return {
+        "url": found.url,
+        "name": found.name,
+        "trouble": found.trouble or None,
+        "serial": identity and identity.serial,
+        "model": identity and identity.model,
+        "udi": identity and identity.udi,
+        "firmware": identity and identity.firmware,
+        "sensors": identity and [one.name.lower() for one in identity.capabilities if one.name],
+        "depth_mm": identity and [identity.min_depth_um / 1000, identity.max_depth_um / 1000],
+        "rate_hz": identity and [identity.min_rate_dhz / 10, identity.max_rate_dhz / 10],
+        "max_force_n": identity and identity.max_force_mn / 1000,
+        "lease_ms": identity and identity.lease_ms,
+        "state": state and state.state.name.lower(),
+        "cause": state and state.cause.name.lower(),
+        "in_use": found.in_use,
+        "battery_pct": state and state.battery_pct,
+        "temperature_c": state and state.temperature_dc / 10,
+        "strokes": state and state.strokes,
+        "cartridge": cartridge and (str(cartridge.cartridge_id) if cartridge.cartridge_id else "none"),
+        "needles": cartridge and cartridge.needles,
+        "cartridge_used": cartridge and bool(cartridge.used_by),
+    }
+
+
+async def _treat(
+    plan: "Plan",
+    config: "Config",
+    pen: str,
+    journal: Path,
+    console: "Console",
+    *,
+    broker: str | None,
+    publish: bool,
+    yes: bool,
+) -> dict[str, Any]:
+    from pen_controller.console import Typist, progress_of, report, run_plan
+    from pen_controller.service import broker_for, treatment_service
+
+    async with contextlib.AsyncExitStack() as stack:
+        url = await stack.enter_async_context(broker_for(broker)) if publish else None
+        if url:
+            console.print(f"Telemetry: pen watch --broker {url}", highlight=False)
+        async with treatment_service(
+            pen, journal, config, broker=url, indication=plan.indication, fitzpatrick=plan.fitzpatrick
+        ) as service:
+            with progress_of(service, plan, console):
+                complete = await run_plan(service, plan, Typist(console, go_on=yes))
+            figures = report(service) | {"complete": complete}
+            figures["published"] = await service.publisher.drained(DRAIN_S) if service.publisher else None
+            return figures
+
+
+def main() -> None:
+    """Entry point of `pen`."""
+    app()

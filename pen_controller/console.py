@@ -1,0 +1,156 @@
+"""A treatment at a terminal: the person's questions, the progress, the tables."""
+
+import asyncio
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pen_controller.config import Plan, PlanArea
+from pen_controller.service import Service
+from pen_controller.treatment import Live, StoppedError
+
+
+class Person(Protocol):
+    """Whoever decides."""
+
+    async def ready(self, area: PlanArea) -> bool:
+        """Whether to treat this area now; False leaves it out."""
+
+    async def resume(self, area: PlanArea, reason: str) -> bool:
+        """The needles stopped for this reason: whether to resume the area."""
+
+
+class Typist:
+    """A person at the keyboard.
+
+    Args:
+        console: where the questions go.
+        go_on: do not ask before each area. Resuming after a stop is asked all the same.
+    """
+
+    def __init__(self, console: Console, *, go_on: bool) -> None:
+        self._console, self._go_on = console, go_on
+
+    async def ready(self, area: PlanArea) -> bool:
+        """See `Person.ready`."""
+        if self._go_on:
+            return True
+        what = (
+            f"{area.area}: {area.depth_mm:g} mm, {area.rate_hz:g} Hz, {area.passes} passes over {area.size_cm2:g} cm2"
+        )
+        return await self._ask(f"Next {what}. Enter starts the needles, s skips: ") != "s"
+
+    async def resume(self, area: PlanArea, reason: str) -> bool:
+        """See `Person.resume`."""
+        self._console.print(f"[bold red]Stopped[/]: {reason}", highlight=False)
+        return await self._ask(f"Resume {area.area} with what is left of it? y resumes, Enter ends it: ") == "y"
+
+    async def _ask(self, question: str) -> str:
+        """Read one line. A thread waits for it, so that the lease goes on; it does not keep the program alive."""
+        self._console.print(question, end="")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[str] = loop.create_future()
+
+        def give(line: str) -> None:
+            if not answer.done():
+                answer.set_result(line)
+
+        def read() -> None:
+            line = sys.stdin.readline()
+            with contextlib.suppress(RuntimeError):  # the program has ended meanwhile
+                loop.call_soon_threadsafe(give, line)
+
+        threading.Thread(target=read, daemon=True).start()
+        return (await answer).strip().lower()
+
+
+@contextlib.contextmanager
+def progress_of(service: Service, plan: Plan, console: Console) -> Iterator[None]:
+    """Show a bar for each area of the plan, with what the pen does now."""
+    bars: dict[str, TaskID] = {}
+    with Progress(
+        TextColumn("{task.description:<14}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.1f}/{task.total:.0f} passes"),
+        TextColumn("{task.fields[now]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=not console.is_terminal,
+    ) as progress:
+        for area in plan.areas:
+            bars[area.area] = progress.add_task(area.area, total=area.passes, start=False, now="")
+
+        def show(live: Live) -> None:
+            bar, sample = bars[live.area.area], live.sample
+            progress.start_task(bar)
+            depth_mm, rate_hz, force_n = sample["depth_um"] / 1000, sample["rate_dhz"] / 10, sample["force_mn"] / 1000
+            now = f"{depth_mm:4.2f} mm  {rate_hz:5.1f} Hz  {force_n:3.1f} N"
+            progress.update(bar, completed=min(live.area.counter.passes, live.area.wanted_passes), now=now)
+
+        service.treatment.watchers.append(show)
+        yield
+
+
+async def run_plan(service: Service, plan: Plan, person: Person) -> bool:
+    """Treat the areas of a plan in order, as the person decides. True if every area was given what was planned.
+
+    Raises:
+        RefusedError: a limit forbids an area; those before it are done.
+        PenError: the pen or its line is lost, and the person gives up.
+    """
+    complete = True
+    for area in plan.areas:
+        if not await person.ready(area):
+            complete = False
+            continue
+        while True:
+            try:
+                await service.treatment.treat(area.area, area.depth_mm, area.rate_hz, area.passes, area.size_cm2)
+            except StoppedError as stopped:
+                if not await person.resume(area, str(stopped)):
+                    raise
+                await service.treatment.resume("clinician")
+            else:
+                break
+    return complete
+
+
+def report(service: Service) -> dict[str, Any]:
+    """The figures of the treatment so far, ready for JSON."""
+    treatment = service.treatment
+    return {
+        "session": treatment.session,
+        "pen": service.pen.identity.serial,
+        "areas": treatment.summaries(),
+        "refusals": [
+            {"area": area, "message": refusal.message, "limit": refusal.limit.name, "value": refusal.limit.value,
+             "unit": refusal.limit.unit, "source": refusal.limit.source}
+            for area, refusal in treatment.refusals
+        ],
+        "journal": str(service.journal.path),
+    }  # fmt: skip
+
+
+def table_of(figures: dict[str, Any]) -> Table:
+    """The areas of a report as a table."""
+    table = Table(title=f"Treatment {figures['session']}, pen {figures['pen']}", title_justify="left")
+    for head in ("area", "passes", "punctures", "per cm2", "deepest mm", "limit mm", "seconds", "refusals"):
+        table.add_column(head, justify="left" if head == "area" else "right")
+    for area in figures["areas"]:
+        table.add_row(
+            area["area"],
+            str(area["passes"]),
+            f"{area['punctures']:,}",
+            f"{area['density_per_cm2']:,.0f}",
+            f"{area['deepest_um'] / 1000:.2f}",
+            f"{area['depth_cap_um'] / 1000:.2f}",
+            f"{area['duration_s']:.1f}",
+            str(area["refusals"]),
+        )
+    return table

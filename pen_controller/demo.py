@@ -1,0 +1,309 @@
+"""`pen demo`: a whole treatment on real parts, each figure of it checked.
+
+A simulated pen in a process of its own behind a real line, a real broker, this controller, and an independent
+subscriber in a fourth process. The demonstration stands in for the person: it confirms each area, asks once for too
+much, and resumes after the cable was pulled.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pen_controller import config as configuration
+from pen_controller.config import Config, Plan, PlanArea
+from pen_controller.console import progress_of, report, run_plan, table_of
+from pen_controller.errors import LinkError, PenError
+from pen_controller.journal import Journal, Record
+from pen_controller.limits import Request
+from pen_controller.service import Service, broker_for, treatment_service
+from pen_controller.treatment import Live, RefusedError
+from protocols.words import Cause
+
+UNPLUGGED_S = 1.0
+PULL_AT_PASSES = 1.0
+TOO_DEEP_MM = 0.6
+LEASE_BOUND_US = 250_000
+READY_S = 20.0
+
+
+@dataclass(slots=True)
+class _Cable:
+    """What was seen when the line was pulled."""
+
+    area: str = ""
+    pulled: bool = False
+    noticed_ms: float | None = None
+    resumed_by: str = ""
+    reasons: list[str] = field(default_factory=list)
+
+
+class _Script:
+    """Stands in for the person, and pulls the cable once."""
+
+    def __init__(self, simulator: asyncio.subprocess.Process, plan: Plan, say: Callable[[str], None]) -> None:
+        self.cable = _Cable()
+        self._simulator, self._say = simulator, say
+        self._pull_in = plan.areas[min(1, len(plan.areas) - 1)].area
+        self._pulled_s = 0.0
+
+    async def ready(self, area: PlanArea) -> bool:
+        return bool(area)
+
+    def watch(self, live: Live) -> None:
+        if not self.cable.pulled and live.area.area == self._pull_in and live.area.counter.passes >= PULL_AT_PASSES:
+            self.cable.pulled, self.cable.area = True, live.area.area
+            self._pulled_s = time.monotonic()
+            _command(self._simulator, f"unplug {UNPLUGGED_S}")
+
+    async def resume(self, area: PlanArea, reason: str) -> bool:
+        self.cable.noticed_ms = round((time.monotonic() - self._pulled_s) * 1000, 1)
+        self.cable.reasons.append(reason)
+        self._say(f"Cable pulled in {area.area}: {reason}. The pen stops itself; a person resumes when it is back.")
+        await asyncio.sleep(UNPLUGGED_S + 1.5)
+        self.cable.resumed_by = "demonstration"
+        return len(self.cable.reasons) == 1
+
+
+def _command(simulator: asyncio.subprocess.Process, line: str) -> None:
+    if simulator.stdin is not None:
+        simulator.stdin.write(f"{line}\n".encode())
+
+
+async def run_demo(console: Console, *, seed: int, broker: str | None, journal: Path) -> dict[str, Any]:
+    """Run the demonstration; return its figures, `good` among them.
+
+    Args:
+        console: for progress and words to people.
+        seed: of the simulated pen and hand.
+        broker: a broker's URL; None starts the embedded one.
+        journal: where the record goes.
+
+    Raises:
+        PenError, BrokerError, ImportError: a part does not start.
+    """
+    began_s = time.monotonic()
+    config = configuration.load()
+    plan = configuration.load_plan(files("configs") / "plans" / "demo.toml", config)
+
+    def say(text: str) -> None:
+        console.print(text, style="bold", highlight=False)
+
+    async with contextlib.AsyncExitStack() as stack:
+        simulator, url = await stack.enter_async_context(_simulator(seed, plan.areas[0].size_cm2))
+        say(f"Simulated pen in a process of its own: {url}")
+        broker_url = await stack.enter_async_context(broker_for(broker))
+        say(f"Broker: {broker_url}")
+        subscriber = await stack.enter_async_context(_subscriber(broker_url))
+        script = _Script(simulator, plan, say)
+        async with treatment_service(
+            url, journal, config, broker=broker_url, indication=plan.indication, fitzpatrick=plan.fitzpatrick
+        ) as service:
+            await subscriber.online(service.pen.identity.serial)
+            service.treatment.watchers.append(script.watch)
+            await _ask_too_much(service, config, plan, say)
+            with progress_of(service, plan, console):
+                await run_plan(service, plan, script)
+            figures = report(service)
+        async with _reopened(service) as records:
+            await subscriber.until(service.treatment.session, sum(record.out_seq is not None for record in records))
+            figures |= _checked(figures, script.cable, records, subscriber, service.treatment.session)
+    figures["seconds"] = round(time.monotonic() - began_s, 1)
+    figures["checks"]["under 60 s"] = figures["seconds"] < 60
+    figures["good"] = all(figures["checks"].values())
+    return figures
+
+
+async def _ask_too_much(service: Service, config: Config, plan: Plan, say: Callable[[str], None]) -> None:
+    thin = min(plan.areas, key=lambda area: config.areas[area.area].depth_mm.hard)
+    request = Request(
+        thin.area, plan.indication, plan.fitzpatrick, TOO_DEEP_MM, thin.rate_hz, thin.passes, thin.size_cm2
+    )
+    try:
+        await service.treatment.authorize(request)
+    except RefusedError as refused:
+        say(f"Refused, as it must be: {refused}")
+
+
+@contextlib.asynccontextmanager
+async def _reopened(service: Service) -> AsyncIterator[list[Record]]:
+    """The session's records, read by a journal opened anew: what counts is what is on the disk."""
+    async with Journal.open(service.journal.path) as journal:
+        yield journal.read(service.treatment.session, limit=1_000_000)
+
+
+# --- the other processes ---------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _process(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A Python module as its own process, ended when the block ends."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.communicate()
+
+
+@contextlib.asynccontextmanager
+async def _simulator(seed: int, zone_cm2: float) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """`pen-sim` on a pseudo-terminal, or on TCP where there is none; with the URL to reach it by."""
+    with tempfile.TemporaryDirectory(prefix="pen-demo-") as folder:
+        line = ["tcp"] if sys.platform == "win32" else ["serial", "--link", folder]
+        options = ["--json", "--control", "--seed", str(seed), "--zone-cm2", str(zone_cm2)]
+        async with _process("simulator", *line, *options) as process:
+            if process.stdout is None:
+                raise LinkError("the simulator has no output")
+            async with asyncio.timeout(READY_S):
+                announced = await process.stdout.readline()
+            if not announced:
+                raise LinkError("the simulator did not start")
+            yield process, json.loads(announced)["url"]
+
+
+class _Subscriber:
+    """What the independent subscriber (`pen watch --json`) has received."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.seen: dict[str, list[int]] = {}
+        """Sequence numbers received, by session, duplicates and all."""
+        self.passes = 0
+        self._process = process
+        self._online: set[str] = set()
+        self._changed = asyncio.Event()
+
+    async def listen(self) -> None:
+        if self._process.stdout is None:
+            return
+        async for line in self._process.stdout:
+            payload = json.loads(line)["payload"]
+            if payload.get("status") == "online":
+                self._online.add(payload["pen"])
+            if payload["seq"] is not None:
+                self.seen.setdefault(payload["session"], []).append(payload["seq"])
+                self.passes += "pass_index" in payload
+            self._changed.set()
+
+    async def online(self, pen: str) -> None:
+        """Wait until the subscriber has seen the pen come online, and so hears all that follows."""
+        await self._wait(lambda: pen in self._online)
+
+    async def until(self, session: str, count: int) -> None:
+        """Wait until that many records have arrived; give up after a while, and let the figures tell."""
+        with contextlib.suppress(PenError):
+            await self._wait(lambda: len(set(self.seen.get(session, []))) >= count)
+
+    async def _wait(self, true: Callable[[], bool]) -> None:
+        try:
+            async with asyncio.timeout(READY_S):
+                while not true():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise PenError("the subscriber hears nothing from the broker") from None
+
+
+@contextlib.asynccontextmanager
+async def _subscriber(broker_url: str) -> AsyncIterator[_Subscriber]:
+    async with _process("pen_controller", "watch", "--json", "--broker", broker_url) as process:
+        subscriber = _Subscriber(process)
+        listening = asyncio.create_task(subscriber.listen(), name="listen to the subscriber")
+        try:
+            yield subscriber
+        finally:
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+
+
+# --- the figures -----------------------------------------------------------------------------------------------------
+
+
+def _checked(
+    figures: dict[str, Any], cable: _Cable, records: list[Record], subscriber: _Subscriber, session: str
+) -> dict[str, Any]:
+    """The figures of the line, the stop and the telemetry, and whether each holds."""
+    published = sorted(record.out_seq for record in records if record.out_seq is not None)
+    received = subscriber.seen.get(session, [])
+    events = [record.body for record in records if record.kind == "pen_event"]
+    kinds = [event["event"] for event in events]
+    lease_stop = _lease_stop(events)
+    passes = sum(record.kind == "pass" for record in records)
+    areas = figures["areas"]
+    # Two strokes of the slowest area may pass until the needles are home.
+    bound_us = LEASE_BOUND_US + 2 * 1_000_000 // 60
+    return {
+        "refused": [refusal["message"] for refusal in figures["refusals"]],
+        "cable": {
+            "pulled_in": cable.area,
+            "noticed_after_ms": cable.noticed_ms,
+            "stopped_by_pen_after_ms": None if lease_stop is None else round(lease_stop["stopped_us"] / 1000, 1),
+            "needles_home_after_ms": None if lease_stop is None else round(lease_stop["home_us"] / 1000, 1),
+            "resumed_by": cable.resumed_by,
+        },
+        "records": {
+            "written": len(records),
+            "published": len(published),
+            "received": len(set(received)),
+            "duplicates": len(received) - len(set(received)),
+            "passes_written": passes,
+            "passes_received": subscriber.passes,
+        },
+        "checks": {
+            "three areas treated": len(areas) >= 3 and all(area["passes"] >= 1 for area in areas),
+            "never deeper than the limit": all(area["deepest_um"] <= area["depth_cap_um"] for area in areas),
+            "needles in skin in every area": all(area["punctures"] > 0 for area in areas),
+            "too deep was refused": len(figures["refusals"]) == 1,
+            "cable pulled, and the pen stopped by its own lease": lease_stop is not None
+            and LEASE_BOUND_US <= lease_stop["stopped_us"] <= lease_stop["home_us"] <= bound_us,
+            "resumed only by a person": kinds.count("started") == len(areas) + 1 and kinds.count("cleared") == 1,
+            "every record received": sorted(set(received)) == published,
+            "every pass received": passes == subscriber.passes > 0,
+        },
+    }
+
+
+def _lease_stop(events: list[dict[str, Any]]) -> dict[str, int] | None:
+    """When the pen stopped by its lease and had its needles home, in microseconds after the last renewal."""
+    for event, following in itertools.pairwise(events):
+        if (event["event"], event["a"], following["event"]) == ("stopped", Cause.LEASE_EXPIRED, "retracted"):
+            return {"stopped_us": event["b"], "home_us": following["a"]}
+    return None
+
+
+def show(figures: dict[str, Any], console: Console) -> None:
+    """Print the figures as a person would read them."""
+    console.print()
+    console.print(table_of(figures))
+    cable, records = figures["cable"], figures["records"]
+    console.print(
+        f"Cable pulled in {cable['pulled_in']}: noticed after {cable['noticed_after_ms']} ms; the pen stopped itself "
+        f"{cable['stopped_by_pen_after_ms']} ms after the last renewal, needles home after "
+        f"{cable['needles_home_after_ms']} ms.",
+        highlight=False,
+    )
+    console.print(
+        f"Records written {records['written']}, published {records['published']}, received by the independent "
+        f"subscriber {records['received']} (passes {records['passes_received']} of {records['passes_written']}).",
+        highlight=False,
+    )
+    checks = Table(show_header=False, box=None)
+    for name, good in figures["checks"].items():
+        checks.add_row("[green]holds[/]" if good else "[bold red]FAILS[/]", name)
+    console.print(checks)
+    console.print(f"The record lies in {figures['journal']}", soft_wrap=True, highlight=False)

@@ -1,0 +1,158 @@
+"""Holds the rooms together for one treatment: journal, broker, publisher, pen."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pen_controller.config import Config
+from pen_controller.journal import Journal
+from pen_controller.pen import Pen
+from pen_controller.telemetry.broker import BrokerError, EmbeddedBroker
+from pen_controller.telemetry.messages import LivePayload, MetaPayload, StatePayload
+from pen_controller.telemetry.mqtt import DEFAULT_PORT
+from pen_controller.telemetry.publisher import Publisher
+from pen_controller.treatment import Live, Treatment
+from protocols.words import Capability, PenState, SampleFlag
+
+STATE_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a treatment needs, open and joined."""
+
+    pen: Pen
+    journal: Journal
+    treatment: Treatment
+    publisher: Publisher | None
+    config: Config
+
+
+@contextlib.asynccontextmanager
+async def broker_for(url: str | None) -> AsyncIterator[str]:
+    """Yield the broker's address: the one named, or that of an embedded broker started here.
+
+    The embedded one listens where `pen watch` looks by default, or on a free port where that one is taken.
+
+    Raises:
+        ImportError: the embedded broker is not installed; the message says how.
+        BrokerError: it does not start.
+    """
+    if url is not None:
+        yield url
+        return
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            broker = await stack.enter_async_context(EmbeddedBroker(port=DEFAULT_PORT))
+        except BrokerError:
+            broker = await stack.enter_async_context(EmbeddedBroker())
+        yield broker.url
+
+
+@contextlib.asynccontextmanager
+async def treatment_service(
+    pen_url: str, journal_path: Path, config: Config, *, broker: str | None, indication: str, fitzpatrick: int
+) -> AsyncIterator[Service]:
+    """Open pen, journal and publisher, and begin a treatment.
+
+    On leaving the needles are stopped and the record is closed, whatever the reason.
+
+    Args:
+        pen_url: see `Pen.open`.
+        journal_path: SQLite file of the record.
+        config: the clinic's configuration.
+        broker: where to publish; None does not publish.
+        indication: a key of the configuration's indications.
+        fitzpatrick: skin type, 1 to 6.
+
+    Raises:
+        LinkError, PenRefusedError: the pen cannot be had.
+        JournalError: the record cannot be written.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        journal = await stack.enter_async_context(Journal.open(journal_path))
+        pen = await stack.enter_async_context(Pen.open(pen_url))
+        publisher = None
+        if broker is not None:
+            publisher = Publisher(journal, broker, config.clinic.site, pen.identity.serial)
+            await stack.enter_async_context(publisher)
+        treatment = await stack.enter_async_context(
+            Treatment.begin(pen, journal, config, indication=indication, fitzpatrick=fitzpatrick)
+        )
+        if publisher is not None:
+            await stack.enter_async_context(_telling(pen, treatment, publisher))
+        yield Service(pen, journal, treatment, publisher, config)
+
+
+@contextlib.asynccontextmanager
+async def _telling(pen: Pen, treatment: Treatment, publisher: Publisher) -> AsyncIterator[None]:
+    """Offer the publisher what is not a record: who the pen is, its state, and what it does now."""
+    publisher.meta(await _meta(pen))
+    treatment.watchers.append(lambda live: publisher.live(_live(pen, treatment, live)))
+    task = asyncio.create_task(_tell_state(pen, treatment, publisher), name="tell the pen's state")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _tell_state(pen: Pen, treatment: Treatment, publisher: Publisher) -> None:
+    before: tuple[object, ...] = ()
+    codes = {area.code: name for name, area in treatment.config.areas.items()}
+    while True:
+        state = pen.state
+        now = (pen.connected, state.state, state.cause, state.area)
+        if now != before:
+            before = now
+            publisher.state(
+                StatePayload(
+                    pen=pen.identity.serial,
+                    pen_t_us=state.t_us,
+                    state=state.state.name.lower() if pen.connected else "link_lost",
+                    latch=state.cause.name.lower() if state.state is PenState.LATCHED else None,
+                    area=codes.get(state.area),
+                    valid=pen.connected,
+                )
+            )
+        await asyncio.sleep(STATE_EVERY_S)
+
+
+async def _meta(pen: Pen) -> MetaPayload:
+    identity = pen.identity
+    cartridge = await pen.cartridge()
+    return MetaPayload(
+        pen=identity.serial,
+        serial=identity.serial,
+        udi=identity.udi,
+        firmware=identity.firmware,
+        boot_id=identity.boot_id,
+        needles=cartridge.needles,
+        sensors=[one.name.lower() for one in Capability if one in identity.capabilities and one.name],
+        min_depth_um=identity.min_depth_um,
+        max_depth_um=identity.max_depth_um,
+        min_rate_dhz=identity.min_rate_dhz,
+        max_rate_dhz=identity.max_rate_dhz,
+        max_force_mn=identity.max_force_mn,
+    )
+
+
+def _live(pen: Pen, treatment: Treatment, live: Live) -> LivePayload:
+    flags = SampleFlag(int(live.sample["flags"]))
+    counter = live.area.counter
+    return LivePayload(
+        pen=pen.identity.serial,
+        session=treatment.session,
+        pen_t_us=int(live.sample["t_us"]),
+        area=live.area.area,
+        depth_um=int(live.sample["depth_um"]) if SampleFlag.DEPTH_VALID in flags else None,
+        rate_dhz=int(live.sample["rate_dhz"]),
+        force_mn=int(live.sample["force_mn"]) if SampleFlag.FORCE_VALID in flags else None,
+        passes=int(counter.passes),
+        punctures=counter.punctures,
+        density_per_cm2=round(counter.density_per_cm2, 1),
+        battery_pct=pen.state.battery_pct,
+    )

@@ -1,0 +1,324 @@
+"""One treatment: each area authorized, recorded, armed, run, counted and ended.
+
+The straight path of a command: limits -> journal (intent) -> pen -> journal (outcome). Of a sample: pen (guard) ->
+passes -> journal -> whoever watches. Nothing resumes by itself: after a stop or a lost line a person calls `resume`.
+"""
+
+import asyncio
+import contextlib
+import math
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Self
+
+from pen_controller import limits
+from pen_controller.config import Config
+from pen_controller.errors import LinkError, PenError, UncertainError
+from pen_controller.journal import Journal, Outlet
+from pen_controller.limits import CartridgeTag, Delivered, Envelope, Grant, Refusal, Request
+from pen_controller.passes import PassCounter
+from pen_controller.pen import EPOCH_DAY, Pen
+from protocols.messages import Cartridge, Event
+from protocols.samples import SampleArray
+from protocols.words import PenState
+
+
+class RefusedError(Exception):
+    """An area may not be treated like this. `refusal` has the limit, its value and its source."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(refusal.message)
+
+
+class StoppedError(PenError):
+    """The needles stopped before the area was done; a person decides whether to resume. The text says why."""
+
+
+@dataclass(slots=True)
+class AreaCount:
+    """What one area has been given in this treatment."""
+
+    area: str
+    counter: PassCounter
+    grant: Grant
+    """The last one given."""
+    wanted_passes: int
+
+    def summary(self, refusals: int) -> dict[str, Any]:
+        """The figures as the record keeps them."""
+        counter = self.counter
+        return {
+            "area": self.area,
+            "passes": int(counter.passes),
+            "strokes": counter.strokes,
+            "punctures": counter.punctures,
+            "density_per_cm2": round(counter.density_per_cm2, 1),
+            "deepest_um": counter.deepest_um,
+            "depth_cap_um": round(self.grant.depth_cap_mm * 1000),
+            "duration_s": round(counter.duration_s, 3),
+            "refusals": refusals,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is happening now, for a screen; `sample` is the newest one (dtype SAMPLE)."""
+
+    area: AreaCount
+    sample: Any
+
+
+class Treatment:
+    """A treatment under way, with one pen and one journal. Made by `Treatment.begin`.
+
+    Args:
+        pen: open and claimed.
+        journal: where every step is recorded.
+        config: the clinic's configuration.
+        indication: a key of the configuration's indications.
+        fitzpatrick: skin type, 1 to 6.
+    """
+
+    def __init__(self, pen: Pen, journal: Journal, config: Config, indication: str, fitzpatrick: int) -> None:
+        now = datetime.now(UTC)
+        self.session = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        self.token = secrets.randbits(31) + 1
+        """Names this treatment on the cartridge's use mark."""
+        self.areas: dict[str, AreaCount] = {}
+        self.refusals: list[tuple[str, Refusal]] = []
+        """What was refused, each with the area it was asked for."""
+        self.watchers: list[Callable[[Live], None]] = []
+        self.config = config
+        self._pen, self._journal = pen, journal
+        self._indication, self._fitzpatrick = indication, fitzpatrick
+        self._boot_id = pen.identity.boot_id
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def begin(
+        cls, pen: Pen, journal: Journal, config: Config, *, indication: str, fitzpatrick: int
+    ) -> AsyncIterator[Self]:
+        """Begin a treatment; on leaving, the needles are stopped and the summary is recorded."""
+        treatment = cls(pen, journal, config, indication, fitzpatrick)
+        await treatment.record("treatment_begun", {"indication": indication, "treatment": treatment.token})
+        # What says something about the patient stays in the journal.
+        await treatment.record("skin", {"fitzpatrick": fitzpatrick}, topic=None)
+        listening = asyncio.create_task(treatment._record_events(), name="record the pen's events")
+        try:
+            yield treatment
+        finally:
+            if pen.connected and not pen.state.stopped:
+                pen.stop_now("the treatment ended while the needles ran")
+            try:
+                await treatment._end()
+            finally:
+                listening.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await listening
+
+    # --- what a person asks for --------------------------------------------------------------------------------------
+
+    async def treat(self, area: str, depth_mm: float, rate_hz: float, passes: int, size_cm2: float) -> AreaCount:
+        """Treat one area until it has been given `passes` in this treatment, counting those before an interruption.
+
+        Raises:
+            RefusedError: a limit forbids it; nothing has moved.
+            StoppedError: the needles stopped early; call `resume`, then `treat` again.
+            PenError: the pen could not be armed or started.
+            JournalError: the record cannot be written; the pen has been stopped.
+        """
+        left = passes - (self.areas[area].counter.passes if area in self.areas else 0)
+        request = Request(
+            area, self._indication, self._fitzpatrick, depth_mm, rate_hz, max(1, math.ceil(left)), size_cm2
+        )
+        count = self._count(request, await self.authorize(request), passes)
+        try:
+            await self._do("arm", _caps(count.grant), lambda: self._pen.arm(count.grant, today=_today()))
+            samples = self._pen.samples()
+            setpoint = {"area": area, "depth_um": round(depth_mm * 1000), "rate_dhz": round(rate_hz * 10)}
+            await self._do("start", setpoint, lambda: self._pen.start(depth_mm, rate_hz))
+            await self._run(count, samples)
+            await self._do("disarm", {"area": area}, self._pen.disarm)
+        except BaseException as error:
+            if self._pen.connected and not self._pen.state.stopped:
+                self._pen.stop_now(str(error) or type(error).__name__)
+            raise
+        await self.record("area_done", self._summary(count))
+        return count
+
+    async def authorize(self, request: Request) -> Grant:
+        """Hold a request against every limit; record and raise the refusal if one forbids it.
+
+        Raises:
+            RefusedError: a limit forbids it.
+            LinkError: the pen does not answer.
+        """
+        pen = self._pen.identity
+        done = self.areas.get(request.area)
+        verdict = limits.authorize(
+            request,
+            config=self.config,
+            envelope=Envelope(
+                pen.min_depth_um / 1000,
+                pen.max_depth_um / 1000,
+                pen.min_rate_dhz / 10,
+                pen.max_rate_dhz / 10,
+                pen.max_force_mn / 1000,
+            ),
+            pen_profile=pen.model,
+            cartridge=_tag(await self._pen.cartridge()),
+            treatment=self.token,
+            today=_today(),
+            delivered=Delivered(done.counter.passes, done.counter.punctures) if done else Delivered(),
+        )
+        if isinstance(verdict, Grant):
+            return verdict
+        self.refusals.append((request.area, verdict))
+        await self.record("refusal", {**asdict(verdict), "request": asdict(request) | {"fitzpatrick": None}})
+        raise RefusedError(verdict)
+
+    async def resume(self, by: str) -> None:
+        """A person lets the treatment go on after a stop: reconnect if need be, and clear the latch they were shown.
+
+        The pen comes back disarmed; `treat` arms and starts it anew, with what is left.
+
+        Args:
+            by: who resumes, in a word without a name: "clinician".
+
+        Raises:
+            PenError: the pen cannot be had back, or its latch not be cleared.
+        """
+        await self.record("resume", {"by": by, "connected": self._pen.connected})
+        if not self._pen.connected:
+            await self._pen.reconnect()
+        for count in self.areas.values():
+            count.counter.forget_place()
+            if self._pen.identity.boot_id != self._boot_id:
+                count.counter.forget_counters()
+        self._boot_id = self._pen.identity.boot_id
+        state = self._pen.state
+        if state.state is PenState.LATCHED:
+            shown = {"latch_id": state.latch_id, "cause": state.cause.name.lower()}
+            await self._do("clear", shown, lambda: self._pen.clear(state.latch_id))
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    def _count(self, request: Request, grant: Grant, passes: int) -> AreaCount:
+        count = self.areas.get(request.area)
+        if count is None:
+            counter = PassCounter(grant.needles, self._pen.identity.tip_width_um / 1000, request.size_cm2)
+            count = self.areas[request.area] = AreaCount(request.area, counter, grant, passes)
+        count.grant, count.wanted_passes = grant, passes
+        return count
+
+    def _summary(self, count: AreaCount) -> dict[str, Any]:
+        return count.summary(sum(area == count.area for area, _ in self.refusals))
+
+    async def _run(self, count: AreaCount, samples: AsyncIterator[SampleArray]) -> None:
+        """Count until the area is done. Raises `StoppedError` if the needles stop first."""
+        try:
+            async for batch in samples:
+                self._take(count, batch)
+                if count.counter.passes >= count.wanted_passes:
+                    return
+                if self._pen.state.state is PenState.LATCHED or self._pen.stop_reason:
+                    break
+                if self._journal.failed is not None:
+                    raise self._journal.failed
+            reason = self._pen.stop_reason or _cause(self._pen)
+        except LinkError as error:
+            reason = str(error)
+        count.counter.forget_place()
+        await self.record("interrupted", {"area": count.area, "reason": reason})
+        raise StoppedError(reason)
+
+    def _take(self, count: AreaCount, batch: SampleArray) -> None:
+        pen_t_us = int(batch["t_us"][-1])
+        for done in count.counter.feed(batch):
+            body = {
+                "area": count.area,
+                "pass_index": done.index,
+                "strokes": done.strokes,
+                "punctures": done.punctures,
+                "density_per_cm2": done.density_per_cm2,
+                "deepest_um": done.deepest_um,
+                "duration_s": done.duration_s,
+                "how": done.how,
+            }
+            self._journal.post(
+                self.session, "pass", body, pen=self._pen.identity.serial, pen_t_us=pen_t_us, topic="pass"
+            )
+        for watch in self.watchers:
+            watch(Live(count, batch[-1]))
+
+    # --- the record --------------------------------------------------------------------------------------------------
+
+    async def record(self, kind: str, body: Mapping[str, Any], topic: Outlet | None = "event") -> None:
+        """Put something on the record; on the disk when this returns."""
+        await self._journal.append(
+            self.session, kind, dict(body), pen=self._pen.identity.serial, pen_t_us=self._pen.state.t_us, topic=topic
+        )
+
+    async def _do(self, command: str, body: Mapping[str, Any], act: Callable[[], Awaitable[None]]) -> None:
+        """Record the intent, have the pen do it, record what became of it."""
+        await self.record("intent", {"command": command, **body})
+        try:
+            await act()
+        except PenError as error:
+            outcome = "uncertain" if isinstance(error, UncertainError) else "failed"
+            await self.record("outcome", {"command": command, "outcome": outcome, "reason": str(error)})
+            raise
+        await self.record("outcome", {"command": command, "outcome": "done"})
+
+    async def _record_events(self) -> None:
+        """Record what the pen reports, and only then let it forget."""
+        async for event in self._pen.events():
+            await self._journal.append(
+                self.session, "pen_event", _event(event), pen=self._pen.identity.serial, pen_t_us=event.t_us
+            )
+            self._pen.acknowledge_events(event.number)
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """What each area has been given so far, in the order they were begun."""
+        return [self._summary(count) for count in self.areas.values()]
+
+    async def _end(self) -> None:
+        areas = self.summaries()
+        totals = {key: sum(area[key] for area in areas) for key in ("passes", "strokes", "punctures")}
+        totals["refusals"] = len(self.refusals)
+        await self.record("summary", {"areas": areas, "totals": totals}, topic="summary")
+
+
+def _caps(grant: Grant) -> dict[str, Any]:
+    return {
+        "area": grant.area,
+        "depth_cap_um": round(grant.depth_cap_mm * 1000),
+        "rate_cap_dhz": round(grant.rate_cap_hz * 10),
+        "force_cap_mn": round(grant.force_cap_n * 1000),
+        "stroke_budget": grant.stroke_budget,
+        "cartridge_id": str(grant.cartridge_id),
+        "limits": [asdict(limit) for limit in grant.limits],
+        "warnings": list(grant.warnings),
+    }
+
+
+def _tag(cartridge: Cartridge) -> CartridgeTag | None:
+    if cartridge.cartridge_id == 0:
+        return None
+    expires = EPOCH_DAY + timedelta(days=cartridge.expiry_days)
+    return CartridgeTag(cartridge.cartridge_id, cartridge.needles, expires, cartridge.used_by or None)
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {"number": event.number, "event": event.kind.name.lower(), "a": event.a, "b": event.b}
+
+
+def _cause(pen: Pen) -> str:
+    return f"the pen stopped: {pen.state.cause.name.lower().replace('_', ' ')}"
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
