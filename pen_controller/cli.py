@@ -73,7 +73,8 @@ def info(
         table = Table(show_header=False, box=None)
         for key, value in figures.items():
             if value is not None:
-                table.add_row(key.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+                text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+                table.add_row(key.replace("_", " "), text)
         _console().print(table)
 
 

@@ -111,7 +111,7 @@ async def run_plan(service: Service, plan: Plan, person: Person) -> bool:
             continue
         while True:
             try:
-                await service.treatment.treat(area.area, area.depth_mm, area.rate_hz, area.passes, area.size_cm2)
+                await service.treatment.treat(area)
             except StoppedError as stopped:
                 if not await person.resume(area, str(stopped)):
                     raise

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Self
 
 from pen_controller import limits
-from pen_controller.config import Config
+from pen_controller.config import Config, PlanArea
 from pen_controller.errors import LinkError, PenError, UncertainError
 from pen_controller.journal import Journal, Outlet
 from pen_controller.limits import CartridgeTag, Delivered, Envelope, Grant, Refusal, Request
@@ -23,6 +23,9 @@ from pen_controller.pen import EPOCH_DAY, Pen
 from protocols.messages import Cartridge, Event
 from protocols.samples import SampleArray
 from protocols.words import PenState
+
+EVENTS_SETTLE_S = 1.0
+"""How long the end of a treatment waits for the pen's last events; a lost line must not hold it up."""
 
 
 class RefusedError(Exception):
@@ -95,6 +98,8 @@ class Treatment:
         self._pen, self._journal = pen, journal
         self._indication, self._fitzpatrick = indication, fitzpatrick
         self._boot_id = pen.identity.boot_id
+        self._recorded_event = 0
+        self._event_recorded = asyncio.Event()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -113,6 +118,7 @@ class Treatment:
             if pen.connected and not pen.state.stopped:
                 pen.stop_now("the treatment ended while the needles ran")
             try:
+                await treatment._settle_events()
                 await treatment._end()
             finally:
                 listening.cancel()
@@ -121,8 +127,8 @@ class Treatment:
 
     # --- what a person asks for --------------------------------------------------------------------------------------
 
-    async def treat(self, area: str, depth_mm: float, rate_hz: float, passes: int, size_cm2: float) -> AreaCount:
-        """Treat one area until it has been given `passes` in this treatment, counting those before an interruption.
+    async def treat(self, wanted: PlanArea) -> AreaCount:
+        """Treat one area until it has been given the wanted passes, counting those before an interruption.
 
         Raises:
             RefusedError: a limit forbids it; nothing has moved.
@@ -130,18 +136,14 @@ class Treatment:
             PenError: the pen could not be armed or started.
             JournalError: the record cannot be written; the pen has been stopped.
         """
-        left = passes - (self.areas[area].counter.passes if area in self.areas else 0)
-        request = Request(
-            area, self._indication, self._fitzpatrick, depth_mm, rate_hz, max(1, math.ceil(left)), size_cm2
-        )
-        count = self._count(request, await self.authorize(request), passes)
+        request = self._request(wanted)
+        count = self._count(request, await self.authorize(request), wanted.passes)
         try:
             await self._do("arm", _caps(count.grant), lambda: self._pen.arm(count.grant, today=_today()))
             samples = self._pen.samples()
-            setpoint = {"area": area, "depth_um": round(depth_mm * 1000), "rate_dhz": round(rate_hz * 10)}
-            await self._do("start", setpoint, lambda: self._pen.start(depth_mm, rate_hz))
+            await self._do("start", _set_point(wanted), lambda: self._pen.start(wanted.depth_mm, wanted.rate_hz))
             await self._run(count, samples)
-            await self._do("disarm", {"area": area}, self._pen.disarm)
+            await self._do("disarm", {"area": wanted.area}, self._pen.disarm)
         except BaseException as error:
             if self._pen.connected and not self._pen.state.stopped:
                 self._pen.stop_now(str(error) or type(error).__name__)
@@ -205,6 +207,20 @@ class Treatment:
             await self._do("clear", shown, lambda: self._pen.clear(state.latch_id))
 
     # --- running -----------------------------------------------------------------------------------------------------
+
+    def _request(self, wanted: PlanArea) -> Request:
+        """What to ask the limits for: the passes that are still to come."""
+        done = self.areas[wanted.area].counter.passes if wanted.area in self.areas else 0
+        passes = max(1, math.ceil(wanted.passes - done))
+        return Request(
+            wanted.area,
+            self._indication,
+            self._fitzpatrick,
+            wanted.depth_mm,
+            wanted.rate_hz,
+            passes,
+            wanted.size_cm2,
+        )
 
     def _count(self, request: Request, grant: Grant, passes: int) -> AreaCount:
         count = self.areas.get(request.area)
@@ -280,6 +296,16 @@ class Treatment:
                 self.session, "pen_event", _event(event), pen=self._pen.identity.serial, pen_t_us=event.t_us
             )
             self._pen.acknowledge_events(event.number)
+            self._recorded_event = event.number
+            self._event_recorded.set()
+
+    async def _settle_events(self) -> None:
+        """Wait, not for long, until what the pen has reported is on the record too."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EVENTS_SETTLE_S):
+                while self._pen.connected and self._recorded_event < self._pen.state.last_event:
+                    self._event_recorded.clear()
+                    await self._event_recorded.wait()
 
     def summaries(self) -> list[dict[str, Any]]:
         """What each area has been given so far, in the order they were begun."""
@@ -290,6 +316,14 @@ class Treatment:
         totals = {key: sum(area[key] for area in areas) for key in ("passes", "strokes", "punctures")}
         totals["refusals"] = len(self.refusals)
         await self.record("summary", {"areas": areas, "totals": totals}, topic="summary")
+
+
+def _set_point(wanted: PlanArea) -> dict[str, Any]:
+    return {
+        "area": wanted.area,
+        "depth_um": round(wanted.depth_mm * 1000),
+        "rate_dhz": round(wanted.rate_hz * 10),
+    }
 
 
 def _caps(grant: Grant) -> dict[str, Any]:
