@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pen_controller.config import Config, Plan
     from pen_controller.scan import Found
 
-BAD_USAGE, NO_PEN, REFUSED, NO_TELEMETRY = 2, 3, 4, 5
+BAD_USAGE, NO_PEN, REFUSED, NO_TELEMETRY, INTERRUPTED = 2, 3, 4, 5, 130
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
 DRAIN_S = 10.0
 
@@ -120,7 +120,7 @@ def watch(
 
     from pen_controller.telemetry.watch import watch as show
 
-    _run(show(broker, as_json=as_json, console=Console(stderr=as_json)), selector=True)
+    _run(show(broker, as_json=as_json, console=Console(stderr=as_json)), until_interrupted=True)
 
 
 @app.command()
@@ -181,8 +181,13 @@ def config_check(
 # --- what the commands share -----------------------------------------------------------------------------------------
 
 
-def _run(work: Coroutine[Any, Any, Any], *, selector: bool = False) -> Any:  # noqa: ANN401  # whatever the work returns
-    """Run to its end, or to one clear line and an exit status."""
+def _run(work: Coroutine[Any, Any, Any], *, until_interrupted: bool = False) -> Any:  # noqa: ANN401  # as the work returns
+    """Run to its end, or to one clear line and an exit status.
+
+    Args:
+        work: what to do.
+        until_interrupted: Ctrl-C is how it ends. Such work talks MQTT, for which Windows needs a selector loop.
+    """
     from pen_controller.config import ConfigError
     from pen_controller.errors import PenError
     from pen_controller.journal import JournalError
@@ -191,10 +196,12 @@ def _run(work: Coroutine[Any, Any, Any], *, selector: bool = False) -> Any:  # n
     from pen_controller.treatment import RefusedError
 
     try:
-        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop if selector else None) as runner:
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop if until_interrupted else None) as runner:
             return runner.run(work)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        if until_interrupted:
+            raise typer.Exit(0) from None
+        _fail(INTERRUPTED, "ended by Ctrl-C; the needles are stopped")
     except (RefusedError, LimitError) as error:
         _fail(REFUSED, str(error))
     except PenError as error:
@@ -298,7 +305,7 @@ async def _treat(
     publish: bool,
     yes: bool,
 ) -> dict[str, Any]:
-    from pen_controller.console import Typist, progress_of, report, run_plan
+    from pen_controller.console import Typist, report, run_plan
     from pen_controller.service import broker_for, treatment_service
 
     async with contextlib.AsyncExitStack() as stack:
@@ -308,8 +315,7 @@ async def _treat(
         async with treatment_service(
             pen, journal, config, broker=url, indication=plan.indication, fitzpatrick=plan.fitzpatrick
         ) as service:
-            with progress_of(service, plan, console):
-                complete = await run_plan(service, plan, Typist(console, go_on=yes))
+            complete = await run_plan(service, plan, Typist(console, go_on=yes), console)
             figures = report(service) | {"complete": complete}
             figures["published"] = await service.publisher.drained(DRAIN_S) if service.publisher else None
             return figures

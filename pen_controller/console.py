@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from pen_controller.config import Plan, PlanArea
@@ -71,9 +71,8 @@ class Typist:
 
 
 @contextlib.contextmanager
-def progress_of(service: Service, plan: Plan, console: Console) -> Iterator[None]:
-    """Show a bar for each area of the plan, with what the pen does now."""
-    bars: dict[str, TaskID] = {}
+def _progress_of(service: Service, area: PlanArea, console: Console) -> Iterator[None]:
+    """Show a bar for the area under way, with what the pen does now; it stays as a line when the area is done."""
     with Progress(
         TextColumn("{task.description:<14}"),
         BarColumn(bar_width=24),
@@ -81,23 +80,23 @@ def progress_of(service: Service, plan: Plan, console: Console) -> Iterator[None
         TextColumn("{task.fields[now]}"),
         TimeElapsedColumn(),
         console=console,
-        transient=not console.is_terminal,
     ) as progress:
-        for area in plan.areas:
-            bars[area.area] = progress.add_task(area.area, total=area.passes, start=False, now="")
+        bar = progress.add_task(area.area, total=area.passes, now="")
 
         def show(live: Live) -> None:
-            bar, sample = bars[live.area.area], live.sample
-            progress.start_task(bar)
+            sample, passes = live.sample, live.area.counter.passes
             depth_mm, rate_hz, force_n = sample["depth_um"] / 1000, sample["rate_dhz"] / 10, sample["force_mn"] / 1000
             now = f"{depth_mm:4.2f} mm  {rate_hz:5.1f} Hz  {force_n:3.1f} N"
-            progress.update(bar, completed=min(live.area.counter.passes, live.area.wanted_passes), now=now)
+            progress.update(bar, completed=min(passes, area.passes), now=now)
 
         service.treatment.watchers.append(show)
-        yield
+        try:
+            yield
+        finally:
+            service.treatment.watchers.remove(show)
 
 
-async def run_plan(service: Service, plan: Plan, person: Person) -> bool:
+async def run_plan(service: Service, plan: Plan, person: Person, console: Console) -> bool:
     """Treat the areas of a plan in order, as the person decides. True if every area was given what was planned.
 
     Raises:
@@ -106,19 +105,25 @@ async def run_plan(service: Service, plan: Plan, person: Person) -> bool:
     """
     complete = True
     for area in plan.areas:
-        if not await person.ready(area):
+        if await person.ready(area):
+            await _treat(service, area, person, console)
+        else:
             complete = False
-            continue
-        while True:
-            try:
-                await service.treatment.treat(area)
-            except StoppedError as stopped:
-                if not await person.resume(area, str(stopped)):
-                    raise
-                await service.treatment.resume("clinician")
-            else:
-                break
     return complete
+
+
+async def _treat(service: Service, area: PlanArea, person: Person, console: Console) -> None:
+    """Treat one area; after each stop the person decides whether to resume it."""
+    while True:
+        try:
+            with _progress_of(service, area, console):
+                await service.treatment.treat(area)
+        except StoppedError as stopped:
+            if not await person.resume(area, str(stopped)):
+                raise
+            await service.treatment.resume("clinician")
+        else:
+            return
 
 
 def report(service: Service) -> dict[str, Any]:

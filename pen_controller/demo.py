@@ -23,7 +23,7 @@ from rich.table import Table
 
 from pen_controller import config as configuration
 from pen_controller.config import Config, Plan, PlanArea
-from pen_controller.console import progress_of, report, run_plan, table_of
+from pen_controller.console import report, run_plan, table_of
 from pen_controller.errors import LinkError, PenError
 from pen_controller.journal import Journal, Record
 from pen_controller.limits import Request
@@ -113,8 +113,7 @@ async def run_demo(console: Console, *, seed: int, broker: str | None, journal: 
             await subscriber.online(service.pen.identity.serial)
             service.treatment.watchers.append(script.watch)
             await _ask_too_much(service, config, plan, say)
-            with progress_of(service, plan, console):
-                await run_plan(service, plan, script)
+            await run_plan(service, plan, script, console)
             figures = report(service)
         async with _reopened(service) as records:
             await subscriber.until(service.treatment.session, sum(record.out_seq is not None for record in records))
