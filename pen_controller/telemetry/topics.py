@@ -1,0 +1,94 @@
+"""The topics of telemetry: `pen/v1/{site}/{pen}/{kind}`, followed by the session where there is one."""
+
+from dataclasses import dataclass
+from typing import Literal, Self, cast, get_args
+
+from pen_controller.journal import NAME
+
+Kind = Literal["status", "meta", "state", "pass", "event", "summary", "live"]
+
+PREFIX = "pen/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How messages of one kind travel."""
+
+    qos: Literal[0, 1]
+    retain: bool
+    by_session: bool
+
+
+DELIVERY: dict[Kind, Delivery] = {
+    "status": Delivery(qos=1, retain=True, by_session=False),
+    "meta": Delivery(qos=1, retain=True, by_session=False),
+    "state": Delivery(qos=1, retain=True, by_session=False),
+    "pass": Delivery(qos=1, retain=False, by_session=True),
+    "event": Delivery(qos=1, retain=False, by_session=True),
+    "summary": Delivery(qos=1, retain=False, by_session=True),
+    "live": Delivery(qos=0, retain=False, by_session=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic taken apart; `str(topic)` puts it together, `Topic.parse` is its inverse.
+
+    Raises:
+        ValueError: A name has other signs than letters, digits, `_` and `-`, or a session is missing or too many.
+    """
+
+    site: str
+    pen: str
+    kind: Kind
+    session: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name("site", self.site)
+        check_name("pen", self.pen)
+        if self.kind not in DELIVERY:
+            raise ValueError(f"topic kind {self.kind!r}: use one of {', '.join(get_args(Kind))}")
+        if DELIVERY[self.kind].by_session:
+            check_name("session", self.session or "")
+        elif self.session is not None:
+            raise ValueError(f"session {self.session!r}: {self.kind} is not sent by session")
+
+    def __str__(self) -> str:
+        end = f"/{self.session}" if self.session else ""
+        return f"{PREFIX}/{self.site}/{self.pen}/{self.kind}{end}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Take a topic apart.
+
+        Raises:
+            ValueError: It is no topic of ours.
+        """
+        parts = text.removeprefix(f"{PREFIX}/").split("/")
+        if not text.startswith(f"{PREFIX}/") or len(parts) not in (3, 4):
+            raise ValueError(f"topic {text!r}: expected {PREFIX}/SITE/PEN/KIND[/SESSION]")
+        site, pen, kind, *session = parts
+        return cls(site, pen, cast("Kind", kind), *session)
+
+
+def check_name(label: str, name: str) -> str:
+    """Return `name` if a topic can carry it.
+
+    Raises:
+        ValueError: It cannot; the message names `label` and the value.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{label} {name!r}: use 1 to 64 letters, digits, _ or -")
+    return name
+
+
+def subscription(site: str = "+", pen: str = "+") -> str:
+    """Return the filter that matches all topics of a site and a pen; `+` stands for any.
+
+    Raises:
+        ValueError: `site` or `pen` is neither a name nor `+`.
+    """
+    for label, name in (("site", site), ("pen", pen)):
+        if name != "+":
+            check_name(label, name)
+    return f"{PREFIX}/{site}/{pen}/#"
