@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
 
     from pen_controller.config import Config, Plan
     from pen_controller.scan import Found
 
 BAD_USAGE, NO_PEN, REFUSED, NO_TELEMETRY, INTERRUPTED = 2, 3, 4, 5, 130
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
-DRAIN_S = 10.0
 
 app = typer.Typer(
     name="pen",
@@ -33,6 +32,7 @@ app = typer.Typer(
 config_app = typer.Typer(help="Look at and check the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
+URL_FORMS = "serial:///dev/ttyUSB0, serial:COM3, socket://HOST:PORT or ble:NAME"
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 Broker = Annotated[
     str | None,
@@ -43,19 +43,28 @@ ConfigFolder = Annotated[Path | None, typer.Option("--config", help="Folder of c
 
 
 @app.command()
-def scan(as_json: AsJson = False) -> None:
-    """Look for pens: ask every serial port of this machine who is there.
+def scan(
+    bluetooth: Annotated[bool, typer.Option(help="Listen for Bluetooth pens too, for four seconds.")] = True,
+    hci: Annotated[
+        str | None,
+        typer.Option(
+            help="Bluetooth by this controller, not by the system: usb:0, or tcp-client:HOST:PORT of pen-sim."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for pens: ask every serial port of this machine, and every pen that advertises, who is there.
 
-    Asking sends each port a few bytes; it claims no pen and moves nothing. Then: pen info URL.
+    Asking sends a few bytes; it claims no pen and moves nothing. Then: pen info URL.
     """
-    found = _run(_scan(quiet=as_json))
+    found = _run(_scan(bluetooth=bluetooth, hci=hci, quiet=as_json))
     if as_json:
         print(json.dumps([_found(one) for one in found]))
 
 
 @app.command()
 def info(
-    url: Annotated[str, typer.Argument(help="serial:///dev/ttyUSB0, serial:COM3 or socket://HOST:PORT")],
+    url: Annotated[str, typer.Argument(help=URL_FORMS)],
     as_json: AsJson = False,
 ) -> None:
     """Show who a pen is, what it can do and how it is, without claiming it.
@@ -79,9 +88,36 @@ def info(
 
 
 @app.command()
+def selftest(
+    url: Annotated[str, typer.Argument(help=URL_FORMS)],
+    as_json: AsJson = False,
+) -> None:
+    """Check a pen and the line to it against the specification, in about ten seconds. The needles do not move.
+
+    It claims the pen, measures heartbeat, round trip and samples, sends STOP, and lets the claim lapse. Exit status 3
+    if anything fails.
+    """
+    from pen_controller.selftest import selftest as check
+
+    checks = _run(check(url))
+    if as_json:
+        print(json.dumps([asdict(one) for one in checks]))
+    else:
+        from rich.table import Table
+
+        table = Table("", "check", "seen", "wanted")
+        for one in checks:
+            table.add_row("[green]holds[/]" if one.good else "[bold red]FAILS[/]", one.name, one.seen, one.wanted)
+        _console().print(table)
+    failing = [one.name for one in checks if not one.good]
+    if failing:
+        _fail(NO_PEN, f"does not hold: {', '.join(failing)}")
+
+
+@app.command()
 def run(
     plan: Annotated[Path, typer.Argument(help="The plan: areas with depth, rate and passes. See configs/plans.")],
-    pen: Annotated[str, typer.Option(help="serial:///dev/ttyUSB0, serial:COM3 or socket://HOST:PORT")],
+    pen: Annotated[str, typer.Option(help=URL_FORMS)],
     broker: Broker = None,
     journal: Journal = None,
     config: ConfigFolder = None,
@@ -128,6 +164,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the simulated pen and the hand that holds it.")] = 1,
     broker: Broker = None,
     journal: Journal = None,
+    ble: Annotated[bool, typer.Option("--ble", help="Reach the pen over Bluetooth LE, without a radio.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """See it all in under a minute: a simulated pen, a treatment, a refusal, a pulled cable, telemetry.
@@ -138,7 +175,7 @@ def demo(
 
     console = _console(quiet=as_json)
     path = journal or _data_folder() / "demo.sqlite"
-    figures = _run(show.run_demo(console, seed=seed, broker=broker, journal=path))
+    figures = _run(show.run_demo(console, seed=seed, broker=broker, journal=path, ble=ble))
     if as_json:
         print(json.dumps(figures))
     else:
@@ -241,30 +278,43 @@ def _load_plan(path: Path, folder: Path | None) -> "tuple[Config, Plan]":
         _fail(BAD_USAGE, f"{path}: {error.strerror}")
 
 
-async def _scan(*, quiet: bool) -> "list[Found]":
+async def _scan(*, bluetooth: bool, hci: str | None, quiet: bool) -> "list[Found]":
     from rich.live import Live
-    from rich.table import Table
 
     from pen_controller.scan import scan as look
 
-    table = Table("url", "port", "serial", "firmware", "battery", "in use")
-    found = []
-    with Live(table, console=_console(quiet=quiet)):
-        async for one in look():
-            found.append(one)
-            figures = _found(one)
-            battery = "" if figures["battery_pct"] is None else f"{figures['battery_pct']} %"
+    found: dict[str, Found] = {}
+    with Live(_table([]), console=_console(quiet=quiet)) as live:
+
+        def say(one: "Found") -> None:
+            found[one.url] = one
+            live.update(_table(list(found.values())))
+
+        await look(say, bluetooth=bluetooth, hci=hci)
+    if not found:
+        _console(quiet=True).print("No pen in sight. Plug one in or switch one on, or start one: pen-sim serial")
+    return list(found.values())
+
+
+def _table(found: "list[Found]") -> "Group":
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("url", "name", "signal", "serial", "firmware", "battery", "in use")
+    for one in found:
+        figures = _found(one)
+        if not one.trouble:
             table.add_row(
-                one.url,
-                one.name,
-                figures["serial"] or f"[dim]{one.trouble}[/]",
+                escape(one.url),
+                escape(one.name),
+                "" if one.signal_dbm is None else f"{one.signal_dbm} dBm",
+                figures["serial"] or "...",
                 figures["firmware"] or "",
-                battery,
+                "" if figures["battery_pct"] is None else f"{figures['battery_pct']} %",
                 {None: "", True: "in use", False: "free"}[one.in_use],
             )
-    if not found:
-        _console(quiet=True).print("No serial port on this machine. Plug a pen in, or start one: pen-sim serial")
-    return found
+    return Group(table, *(f"[dim]{escape(one.trouble)}[/]" for one in found if one.trouble))
 
 
 def _found(found: "Found") -> dict[str, Any]:
@@ -272,6 +322,7 @@ def _found(found: "Found") -> dict[str, Any]:
     return {
         "url": found.url,
         "name": found.name,
+        "signal_dbm": found.signal_dbm,
         "trouble": found.trouble or None,
         "serial": identity and identity.serial,
         "model": identity and identity.model,
@@ -316,9 +367,7 @@ async def _treat(
             pen, journal, config, broker=url, indication=plan.indication, fitzpatrick=plan.fitzpatrick
         ) as service:
             complete = await run_plan(service, plan, Typist(console, go_on=yes), console)
-            figures = report(service) | {"complete": complete}
-            figures["published"] = await service.publisher.drained(DRAIN_S) if service.publisher else None
-            return figures
+        return report(service) | {"complete": complete, "published": service.all_published}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -24,10 +25,12 @@ from rich.table import Table
 from pen_controller import config as configuration
 from pen_controller.config import Config, Plan, PlanArea
 from pen_controller.console import report, run_plan, table_of
-from pen_controller.errors import LinkError, PenError
+from pen_controller.errors import LinkError
 from pen_controller.journal import Journal, Record
 from pen_controller.limits import Request
 from pen_controller.service import Service, broker_for, treatment_service
+from pen_controller.telemetry.broker import BrokerError
+from pen_controller.telemetry.watch import LISTENING
 from pen_controller.treatment import Live, RefusedError
 from protocols.words import Cause
 
@@ -52,7 +55,7 @@ class _Cable:
 class _Script:
     """Stands in for the person, and pulls the cable once."""
 
-    def __init__(self, simulator: asyncio.subprocess.Process, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(self, simulator: Process, plan: Plan, say: Callable[[str], None]) -> None:
         self.cable = _Cable()
         self._simulator, self._say = simulator, say
         self._pull_in = plan.areas[min(1, len(plan.areas) - 1)].area
@@ -76,12 +79,14 @@ class _Script:
         return len(self.cable.reasons) == 1
 
 
-def _command(simulator: asyncio.subprocess.Process, line: str) -> None:
+def _command(simulator: Process, line: str) -> None:
     if simulator.stdin is not None:
         simulator.stdin.write(f"{line}\n".encode())
 
 
-async def run_demo(console: Console, *, seed: int, broker: str | None, journal: Path) -> dict[str, Any]:
+async def run_demo(
+    console: Console, *, seed: int, broker: str | None, journal: Path, ble: bool = False
+) -> dict[str, Any]:
     """Run the demonstration; return its figures, `good` among them.
 
     Args:
@@ -89,6 +94,7 @@ async def run_demo(console: Console, *, seed: int, broker: str | None, journal: 
         seed: of the simulated pen and hand.
         broker: a broker's URL; None starts the embedded one.
         journal: where the record goes.
+        ble: reach the pen over Bluetooth LE, without a radio.
 
     Raises:
         PenError, BrokerError, ImportError: a part does not start.
@@ -101,7 +107,7 @@ async def run_demo(console: Console, *, seed: int, broker: str | None, journal: 
         console.print(text, style="bold", highlight=False)
 
     async with contextlib.AsyncExitStack() as stack:
-        simulator, url = await stack.enter_async_context(_simulator(seed, plan.areas[0].size_cm2))
+        simulator, url = await stack.enter_async_context(_simulator(seed, plan.areas[0].size_cm2, ble=ble))
         say(f"Simulated pen in a process of its own: {url}")
         broker_url = await stack.enter_async_context(broker_for(broker))
         say(f"Broker: {broker_url}")
@@ -110,7 +116,6 @@ async def run_demo(console: Console, *, seed: int, broker: str | None, journal: 
         async with treatment_service(
             url, journal, config, broker=broker_url, indication=plan.indication, fitzpatrick=plan.fitzpatrick
         ) as service:
-            await subscriber.online(service.pen.identity.serial)
             service.treatment.watchers.append(script.watch)
             await _ask_too_much(service, config, plan, say)
             await run_plan(service, plan, script, console)
@@ -146,10 +151,10 @@ async def _reopened(service: Service) -> AsyncIterator[list[Record]]:
 
 
 @contextlib.asynccontextmanager
-async def _process(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _process(*arguments: str, stderr: int | None = None) -> AsyncIterator[Process]:
     """A Python module as its own process, ended when the block ends."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", *arguments, stdin=PIPE, stdout=PIPE, stderr=stderr
     )
     try:
         yield process
@@ -160,10 +165,11 @@ async def _process(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]
 
 
 @contextlib.asynccontextmanager
-async def _simulator(seed: int, zone_cm2: float) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """`pen-sim` on a pseudo-terminal, or on TCP where there is none; with the URL to reach it by."""
+async def _simulator(seed: int, zone_cm2: float, *, ble: bool) -> AsyncIterator[tuple[Process, str]]:
+    """`pen-sim` in the air, on a pseudo-terminal, or on TCP where there is none; with the URL to reach it by."""
     with tempfile.TemporaryDirectory(prefix="pen-demo-") as folder:
         line = ["tcp"] if sys.platform == "win32" else ["serial", "--link", folder]
+        line = ["ble", "--hci", "tcp-server:127.0.0.1:0"] if ble else line
         options = ["--json", "--control", "--seed", str(seed), "--zone-cm2", str(zone_cm2)]
         async with _process("simulator", *line, *options) as process:
             if process.stdout is None:
@@ -178,12 +184,11 @@ async def _simulator(seed: int, zone_cm2: float) -> AsyncIterator[tuple[asyncio.
 class _Subscriber:
     """What the independent subscriber (`pen watch --json`) has received."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Process) -> None:
         self.seen: dict[str, list[int]] = {}
         """Sequence numbers received, by session, duplicates and all."""
         self.passes = 0
         self._process = process
-        self._online: set[str] = set()
         self._changed = asyncio.Event()
 
     async def listen(self) -> None:
@@ -191,35 +196,24 @@ class _Subscriber:
             return
         async for line in self._process.stdout:
             payload = json.loads(line)["payload"]
-            if payload.get("status") == "online":
-                self._online.add(payload["pen"])
             if payload["seq"] is not None:
                 self.seen.setdefault(payload["session"], []).append(payload["seq"])
                 self.passes += "pass_index" in payload
             self._changed.set()
 
-    async def online(self, pen: str) -> None:
-        """Wait until the subscriber has seen the pen come online, and so hears all that follows."""
-        await self._wait(lambda: pen in self._online)
-
     async def until(self, session: str, count: int) -> None:
         """Wait until that many records have arrived; give up after a while, and let the figures tell."""
-        with contextlib.suppress(PenError):
-            await self._wait(lambda: len(set(self.seen.get(session, []))) >= count)
-
-    async def _wait(self, true: Callable[[], bool]) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READY_S):
-                while not true():
+                while len(set(self.seen.get(session, []))) < count:
                     self._changed.clear()
                     await self._changed.wait()
-        except TimeoutError:
-            raise PenError("the subscriber hears nothing from the broker") from None
 
 
 @contextlib.asynccontextmanager
 async def _subscriber(broker_url: str) -> AsyncIterator[_Subscriber]:
-    async with _process("pen_controller", "watch", "--json", "--broker", broker_url) as process:
+    async with _process("pen_controller", "watch", "--json", "--broker", broker_url, stderr=PIPE) as process:
+        await _listening(process)
         subscriber = _Subscriber(process)
         listening = asyncio.create_task(subscriber.listen(), name="listen to the subscriber")
         try:
@@ -228,6 +222,18 @@ async def _subscriber(broker_url: str) -> AsyncIterator[_Subscriber]:
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
+
+
+async def _listening(process: Process) -> None:
+    """Wait until the subscriber says that it misses nothing any more."""
+    said: list[str] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(READY_S):
+            while process.stderr is not None and (line := await process.stderr.readline()):
+                said.append(line.decode().strip())
+                if said[-1] == LISTENING:
+                    return
+    raise BrokerError(f"the subscriber cannot listen: {' '.join(said)}")
 
 
 # --- the figures -----------------------------------------------------------------------------------------------------

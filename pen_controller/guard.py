@@ -4,26 +4,40 @@ The pen stops itself first (`protocols/README.md`, STP rules); the guard is ther
 """
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import NamedTuple
 
 from pen_controller.limits import Grant
-from protocols.messages import WRAP
+from protocols.messages import WRAP, is_newer
 from protocols.samples import SampleArray
 from protocols.words import SampleFlag
 
 DEPTH_TOLERANCE_UM = 100
 """H11: a drift above 0.1 mm counts. Sensor noise stays well below."""
 RATE_TOLERANCE = 1.10
-"""H13: more than a tenth above the granted rate."""
+"""H13: more than a tenth above the set rate."""
+FAST_SAMPLES = 2
+"""One odd reading of the rate is noise, two are a motor."""
 FORCE_HOLD_US = 100_000
 """Pressing too hard for longer than a tap against bone."""
 SETTLE_US = 350_000
-"""What motor and sleeve may take to reach a set-point, and the host to hear of it."""
+"""What motor and sleeve may take to reach a set-point, and a batch to fill."""
 CREST_STROKES = 3
 """Strokes after which the deepest of them must have come near the set depth."""
+STUCK_US = 150_000
+"""A depth reading that has not moved a micrometre for so long is no reading; three periods at 20 Hz."""
 STALL_US = 150_000
 """No stroke for so long while the pen says it runs: three periods at 20 Hz, the slowest pen."""
+
+_JUDGED = ("t_us", "strokes", "depth_um", "force_mn", "rate_dhz", "flags")
+_RUNNING = int(SampleFlag.RUNNING)
+_VALID = int(SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID)
+
+
+class SetPoint(NamedTuple):
+    """What the pen was asked to run at."""
+
+    depth_um: int
+    rate_dhz: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,115 +58,126 @@ class Guard:
 
     Args:
         grant: what was authorized.
-        depth_um: the set depth.
+        set_point: what the run starts at.
+        after_t_us: samples up to this pen time belong to an earlier run, and arrive late; None judges all.
     """
 
-    def __init__(self, grant: Grant, depth_um: int) -> None:
-        self._grant = grant
-        self._depth_um = depth_um
-        self._settled_us: int | None = None
-        self._strokes: int | None = None
-        self._budget_used = 0
-        self._moved_us = 0
-        self._window_strokes = 0
-        self._window_crest_um = 0
-        self._pressed_us = 0
-        self._last_t_us: int | None = None
-        self._elapsed_us = 0
+    def __init__(self, grant: Grant, set_point: SetPoint, after_t_us: int | None = None) -> None:
+        self.in_force = set_point
+        """The set-point that the pen last accepted."""
+        self._depth_cap_um = grant.depth_cap_mm * 1000
+        self._force_cap_mn = grant.force_cap_n * 1000
+        self._stroke_budget = grant.stroke_budget
+        self._lowest_um, self._highest_um, self._fastest_dhz = 0, *set_point
+        self._settles_us: int | None = SETTLE_US
+        self._after_t_us = after_t_us
+        self._t_us: int | None = None
+        self._strokes = self._spent_strokes = 0
+        self._ran_us = self._still_us = self._stuck_us = 0
+        self._depth_um = -1
+        self._fast_samples = 0
+        self._pressed_us: int | None = None
+        self._window_strokes = self._window_crest_um = 0
 
-    def change(self, depth_um: int) -> None:
-        """A new depth was set; until it has settled, only the caps are judged."""
-        self._depth_um = depth_um
-        self._settled_us = None
+    def expect(self, wanted: SetPoint) -> None:
+        """A set-point was asked for: until `settle` says which is in force, this one counts as well."""
+        self._lowest_um = min(self._lowest_um, wanted.depth_um)
+        self._highest_um = max(self._highest_um, wanted.depth_um)
+        self._fastest_dhz = max(self._fastest_dhz, wanted.rate_dhz)
+        self._settles_us = None
+
+    def settle(self, in_force: SetPoint) -> None:
+        """This set-point is in force; once motor and sleeve have had time to reach it, no other counts."""
+        self.in_force = in_force
+        self._settles_us = self._ran_us + SETTLE_US
 
     def check(self, batch: SampleArray) -> Violation | None:
         """Judge a batch of samples in order; return the first violation, if any.
 
         Samples taken while the pen did not run count for time and strokes only.
         """
-        running = batch[(batch["flags"] & SampleFlag.RUNNING) != 0]
-        if len(running) == 0:
-            self._follow(batch)
-            return None
-        return self._validity(running) or self._caps(running) or self._course(running)
-
-    def _validity(self, batch: SampleArray) -> Violation | None:
-        needed = int(SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID)
-        blind = int(np.count_nonzero((batch["flags"] & needed) != needed))
-        return Violation("samples without valid depth or force", blind, 0, "samples") if blind else None
-
-    def _caps(self, batch: SampleArray) -> Violation | None:
-        grant = self._grant
-        deepest_um = int(batch["depth_um"].max())
-        if deepest_um > grant.depth_cap_mm * 1000 + DEPTH_TOLERANCE_UM:
-            return Violation("depth", deepest_um / 1000, grant.depth_cap_mm, "mm")
-        fastest_dhz = int(np.sort(batch["rate_dhz"])[-2:].min())  # one odd reading is noise, two are a motor
-        if fastest_dhz > grant.rate_cap_hz * 10 * RATE_TOLERANCE:
-            return Violation("rate", fastest_dhz / 10, grant.rate_cap_hz, "Hz")
-        return None
-
-    def _course(self, batch: SampleArray) -> Violation | None:
-        """What only shows over time: force that stays, strokes that stop, a depth that is not the set one."""
-        for t_us, strokes, depth_um, force_mn in zip(
-            batch["t_us"].tolist(),
-            batch["strokes"].tolist(),
-            batch["depth_um"].tolist(),
-            batch["force_mn"].tolist(),
-            strict=True,
-        ):
+        columns = (batch[name].tolist() for name in _JUDGED)
+        for t_us, strokes, depth_um, force_mn, rate_dhz, flags in zip(*columns, strict=True):
+            if self._is_earlier(t_us):
+                continue
             step_us, turned = self._step(t_us, strokes)
+            if not flags & _RUNNING:
+                continue
+            self._run(step_us)
             violation = (
-                self._budget(turned)
+                self._sensors(step_us, flags, depth_um)
+                or self._depth(depth_um, turned)
+                or self._rate(rate_dhz)
                 or self._force(step_us, force_mn)
                 or self._motion(step_us, turned)
-                or self._crest(turned, depth_um)
             )
             if violation is not None:
                 return violation
         return None
 
-    def _follow(self, batch: SampleArray) -> None:
-        """Keep up with the counters across samples that are not judged."""
-        self._step(int(batch["t_us"][-1]), int(batch["strokes"][-1]))
+    def _is_earlier(self, t_us: int) -> bool:
+        if self._t_us is not None or self._after_t_us is None:
+            return False
+        return not is_newer(t_us, self._after_t_us)
 
     def _step(self, t_us: int, strokes: int) -> tuple[int, int]:
         """Time and strokes since the sample before, both across the wrap of their counters."""
-        step_us = 0 if self._last_t_us is None else (t_us - self._last_t_us) % WRAP
-        turned = 0 if self._strokes is None else (strokes - self._strokes) % WRAP
-        self._last_t_us, self._strokes = t_us, strokes
-        self._elapsed_us += step_us
-        if self._settled_us is None:
-            self._settled_us = self._elapsed_us + SETTLE_US
+        if self._t_us is None:
+            self._t_us, self._strokes = t_us, strokes
+        step_us, turned = (t_us - self._t_us) % WRAP, (strokes - self._strokes) % WRAP
+        self._t_us, self._strokes = t_us, strokes
+        self._spent_strokes += turned
         return step_us, turned
 
-    def _budget(self, turned: int) -> Violation | None:
-        self._budget_used += turned
-        if self._budget_used > self._grant.stroke_budget:
-            return Violation("strokes", self._budget_used, self._grant.stroke_budget, "strokes")
+    def _run(self, step_us: int) -> None:
+        self._ran_us += step_us
+        if self._settles_us is not None and self._ran_us >= self._settles_us:
+            self._lowest_um = self._highest_um = self.in_force.depth_um
+            self._fastest_dhz = self.in_force.rate_dhz
+
+    def _sensors(self, step_us: int, flags: int, depth_um: int) -> Violation | None:
+        if flags & _VALID != _VALID:
+            return Violation("samples without valid depth or force", 1, 0, "samples")
+        self._stuck_us = self._stuck_us + step_us if depth_um == self._depth_um else 0
+        self._depth_um = depth_um
+        # What is set so shallow may well rest at zero.
+        if self._stuck_us > STUCK_US and self._lowest_um > DEPTH_TOLERANCE_UM:
+            return Violation("time with the same depth", self._stuck_us / 1000, STUCK_US / 1000, "ms")
         return None
 
-    def _force(self, step_us: int, force_mn: int) -> Violation | None:
-        cap_mn = self._grant.force_cap_n * 1000
-        self._pressed_us = self._pressed_us + step_us if force_mn > cap_mn else 0
-        if self._pressed_us > FORCE_HOLD_US:
-            return Violation("force", force_mn / 1000, self._grant.force_cap_n, "N")
-        return None
-
-    def _motion(self, step_us: int, turned: int) -> Violation | None:
-        self._moved_us = 0 if turned else self._moved_us + step_us
-        if self._is_settled() and self._moved_us > STALL_US:
-            return Violation("time without a stroke", self._moved_us / 1000, STALL_US / 1000, "ms")
-        return None
-
-    def _crest(self, turned: int, depth_um: int) -> Violation | None:
+    def _depth(self, depth_um: int, turned: int) -> Violation | None:
+        """No reading over the cap; and of every few strokes, the deepest as deep as was set."""
+        if depth_um > self._depth_cap_um + DEPTH_TOLERANCE_UM:
+            return Violation("depth", depth_um / 1000, self._depth_cap_um / 1000, "mm")
         self._window_crest_um = max(self._window_crest_um, depth_um)
         self._window_strokes += turned
         if self._window_strokes < CREST_STROKES:
             return None
         crest_um, self._window_crest_um, self._window_strokes = self._window_crest_um, 0, 0
-        if self._is_settled() and abs(crest_um - self._depth_um) > DEPTH_TOLERANCE_UM:
-            return Violation("depth away from the set depth", crest_um / 1000, self._depth_um / 1000, "mm")
+        if self._lowest_um - DEPTH_TOLERANCE_UM <= crest_um <= self._highest_um + DEPTH_TOLERANCE_UM:
+            return None
+        return Violation("depth away from the set depth", crest_um / 1000, self.in_force.depth_um / 1000, "mm")
+
+    def _rate(self, rate_dhz: int) -> Violation | None:
+        self._fast_samples = self._fast_samples + 1 if rate_dhz > self._fastest_dhz * RATE_TOLERANCE else 0
+        if self._fast_samples >= FAST_SAMPLES:
+            return Violation("rate", rate_dhz / 10, self._fastest_dhz / 10, "Hz")
         return None
 
-    def _is_settled(self) -> bool:
-        return self._settled_us is not None and self._elapsed_us >= self._settled_us
+    def _force(self, step_us: int, force_mn: int) -> Violation | None:
+        if force_mn <= self._force_cap_mn:
+            self._pressed_us = None
+            return None
+        self._pressed_us = 0 if self._pressed_us is None else self._pressed_us + step_us
+        if self._pressed_us > FORCE_HOLD_US:
+            return Violation("force", force_mn / 1000, self._force_cap_mn / 1000, "N")
+        return None
+
+    def _motion(self, step_us: int, turned: int) -> Violation | None:
+        """The motor turns, and not for longer than was granted."""
+        self._still_us = 0 if turned else self._still_us + step_us
+        if self._ran_us >= SETTLE_US and self._still_us > STALL_US:
+            return Violation("time without a stroke", self._still_us / 1000, STALL_US / 1000, "ms")
+        if self._spent_strokes > self._stroke_budget:
+            return Violation("strokes", self._spent_strokes, self._stroke_budget, "strokes")
+        return None

@@ -68,6 +68,7 @@ class PassCounter:
         self._total = _Counts()
         self._this_pass = _Counts()
         self._passes = 0
+        self._after_t_us: int | None = None
         self._last: np.void | None = None
         self._knot: np.void | None = None
         self._contact: _Contact | None = None
@@ -108,8 +109,11 @@ class PassCounter:
     def feed(self, batch: SampleArray) -> list[Pass]:
         """Count a batch of samples in pen order; return the passes that it completes."""
         finished: list[Pass] = []
+        if self._after_t_us is not None:
+            batch = batch[(batch["t_us"] - np.uint32(self._after_t_us)).view(np.int32) > 0]
         if len(batch) == 0:
             return finished
+        self._after_t_us = None
         self._count(batch)
         knots = batch["t_us"] // KNOT_US
         before = -1 if self._knot is None else int(self._knot["t_us"]) // KNOT_US
@@ -120,13 +124,17 @@ class PassCounter:
                 finished.append(self._finish())
         return finished
 
+    def begin(self, after_t_us: int) -> None:
+        """A run over this area begins: samples up to this pen time arrive late from another, and do not count."""
+        self._after_t_us = after_t_us
+
     def forget_place(self) -> None:
         """The stream was interrupted: counters go on, but nobody knows where the tip has been meanwhile."""
         self._lift()
         self._knot = None
 
     def forget_counters(self) -> None:
-        """The pen has rebooted: its counters begin anew."""
+        """The pen's counters have gone on elsewhere, or begin anew since it rebooted."""
         self.forget_place()
         self._last = None
 

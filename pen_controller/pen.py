@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from datetime import date
 from typing import Self
 
-from pen_controller.errors import LinkError, PenError, UncertainError
-from pen_controller.guard import Guard, Violation
+from pen_controller.errors import CommandLostError, LinkError, PenError, PenRefusedError, UncertainError
+from pen_controller.guard import Guard, SetPoint
 from pen_controller.limits import Grant, Refusal
 from pen_controller.link import Link
 from pen_controller.subscription import Subscription
@@ -31,6 +31,7 @@ SILENT_S = 1.0
 STOP_EVERY_S = 0.025
 """STOP is repeated until the pen is seen stopped."""
 STOP_GIVES_UP_S = 2.0
+HOME = (PenState.IDLE, PenState.LATCHED)
 EPOCH_DAY = date(1970, 1, 1)
 HOST_ID = secrets.randbits(64)
 """By this number a pen knows its owner again, for the life of this process."""
@@ -53,12 +54,13 @@ class Pen:
         self._target, self._host_id = transport, host_id
         self._link: Link
         self._known: Identity | None = None
+        self._state: State | None = None
         self._lost_why: str | None = "not opened"
         self._grant: Grant | None = None
         self._arm_epoch = 0
         self._guard: Guard | None = None
         self._samples: Subscription[SampleArray] = Subscription()
-        self._events: Subscription[Event] = Subscription()
+        self._events: Subscription[Event] = Subscription(keep=True)
         self._last_event = 0
         self._sample_heard_s = 0.0
         self._changed = asyncio.Event()
@@ -101,6 +103,7 @@ class Pen:
         try:
             self._meet(identity)
             await link.claim()
+            link.renew()
         except BaseException:
             await link.close()
             raise
@@ -110,7 +113,7 @@ class Pen:
         known = self._known
         if known is not None and identity.serial != known.serial:
             raise LinkError(f"{identity.serial} answers where {known.serial} was; plug the right pen in")
-        if known is None or identity.boot_id != known.boot_id:
+        if known is not None and identity.boot_id != known.boot_id:
             self._last_event = 0
         self._known = identity
 
@@ -139,10 +142,10 @@ class Pen:
 
     @property
     def state(self) -> State:
-        """What the pen said last of itself."""
-        if self._link.state is None:
+        """What the pen said last of itself, on this line or on the one before."""
+        if self._state is None:
             raise LinkError("the pen has not said how it is")
-        return self._link.state
+        return self._state
 
     @property
     def age_s(self) -> float:
@@ -160,14 +163,13 @@ class Pen:
             return
         self._lost_why = self.stop_reason = why
         self._disarmed()
-        error = LinkError(why)
-        self._samples.fail(error)
-        self._events.fail(error)
+        self._samples.fail(LinkError(why))
         self._changed.set()
 
     async def _leave(self) -> None:
         try:
-            if self.connected and not self.state.stopped:
+            # A start may be under way that the pen's last word does not show.
+            if self.connected and (self._guard is not None or not self.state.stopped):
                 with contextlib.suppress(PenError):
                     await self.stop()
         finally:
@@ -219,30 +221,39 @@ class Pen:
             LimitError: the set-point is beyond the grant.
             PenError: the pen is not armed, or as for `arm`.
         """
-        grant, arm_epoch = self._need_grant(depth_mm, rate_hz)
-        depth_um, rate_dhz = round(depth_mm * 1000), round(rate_hz * 10)
-        before, self._guard = self._guard, Guard(grant, depth_um)
+        grant, arm_epoch, wanted = self._need_grant(depth_mm, rate_hz)
+        before, self._guard = self._guard, Guard(grant, wanted, after_t_us=self.state.t_us)
         self._sample_heard_s = asyncio.get_running_loop().time()
         try:
-            await self._command("start", lambda command_id: Start(command_id, arm_epoch, depth_um, rate_dhz))
+            await self._command("start", lambda command_id: Start(command_id, arm_epoch, *wanted))
         except PenError:
             self._guard = before if self._grant else None
             raise
 
     async def set(self, depth_mm: float, rate_hz: float) -> None:
         """Change depth and rate while the needles run. Raises as `start` does."""
-        grant, arm_epoch = self._need_grant(depth_mm, rate_hz)
-        depth_um, rate_dhz = round(depth_mm * 1000), round(rate_hz * 10)
-        if self._guard is None:
-            self._guard = Guard(grant, depth_um)
-        self._guard.change(depth_um)
-        await self._command("set", lambda command_id: Set(command_id, arm_epoch, depth_um, rate_dhz))
+        _, arm_epoch, wanted = self._need_grant(depth_mm, rate_hz)
+        guard = self._guard
+        if guard is None:
+            raise PenError("the needles do not run: start them first")
+
+        def make(command_id: int) -> Set:
+            guard.expect(wanted)
+            return Set(command_id, arm_epoch, *wanted)
+
+        try:
+            await self._command("set", make)
+        except (PenRefusedError, CommandLostError):
+            guard.settle(guard.in_force)
+            raise
+        guard.settle(wanted)
 
     async def disarm(self) -> None:
         """End the arm in good order, and wait until the needles are in. No latch. Raises as `arm` does."""
         self._need_link()
+        self._changed.clear()
         await self._command("disarm", Disarm)
-        await self._until_stopped()
+        await self._until(HOME)
         self._disarmed()
 
     async def stop(self) -> State:
@@ -252,7 +263,8 @@ class Pen:
             LinkError: the pen's word did not come; its own lease stops it all the same.
         """
         self.stop_now()
-        return await self._until_stopped(stopping=True)
+        self._changed.clear()
+        return await self._until((PenState.LATCHED,), again=self.stop_now)
 
     def stop_now(self, reason: str | None = None) -> None:
         """Send STOP and wait for nothing. The control loop repeats it until the pen is seen stopped."""
@@ -290,31 +302,34 @@ class Pen:
         if self._lost_why is not None:
             raise LinkError(f"no line to the pen: {self._lost_why}")
 
-    def _need_grant(self, depth_mm: float, rate_hz: float) -> tuple[Grant, int]:
+    def _need_grant(self, depth_mm: float, rate_hz: float) -> tuple[Grant, int, SetPoint]:
         self._need_link()
         if self._grant is None:
             raise PenError("the pen is not armed: arm it with a grant first")
         refusal = self._grant.refuse_setpoint(depth_mm, rate_hz)
         if refusal is not None:
             raise LimitError(refusal)
-        return self._grant, self._arm_epoch
+        return self._grant, self._arm_epoch, SetPoint(round(depth_mm * 1000), round(rate_hz * 10))
 
     def _disarmed(self) -> None:
         self._grant = self._guard = None
 
-    async def _until_stopped(self, *, stopping: bool = False) -> State:
+    async def _until(self, states: tuple[PenState, ...], again: Callable[[], None] = lambda: None) -> State:
+        """Wait for the pen to say that it is in one of these; what it said before does not count."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + STOP_GIVES_UP_S
         while self.connected and loop.time() < deadline_s:
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(STOP_EVERY_S):
                     await self._changed.wait()
-            if self.connected and self.state.stopped:
+            except TimeoutError:
+                again()
+                continue
+            self._changed.clear()
+            if self.connected and self.state.state in states:
                 return self.state
-            if stopping:
-                self.stop_now()
-        raise LinkError("stop sent, not confirmed: lift the pen; without this program it stops by itself in 250 ms")
+        self.stop_now("the pen does not show that it has stopped")
+        raise LinkError("told to stop, but not seen stopped: lift the pen; without this program it stops in 250 ms")
 
     # --- what the pen says -------------------------------------------------------------------------------------------
 
@@ -327,7 +342,10 @@ class Pen:
         return self._samples.follow()
 
     def events(self) -> AsyncIterator[Event]:
-        """The pen's events from now on, without gaps; ends as `samples` does."""
+        """The pen's events, across reconnections and without gaps, until the pen is closed.
+
+        The first to listen also hears what came before. A reboot begins the numbers anew.
+        """
         return self._events.follow()
 
     def _hear(self, message: State | Event | Samples) -> None:
@@ -342,12 +360,9 @@ class Pen:
         self._sample_heard_s = asyncio.get_running_loop().time()
         violation = self._guard.check(batch) if self._guard else None
         if violation is not None:
-            self._on_violation(violation)
+            self.stop_now(f"guard: {violation}")
         if not self._samples.put(batch) and self.state.state is PenState.RUNNING:
             self.stop_now("nobody reads the samples")
-
-    def _on_violation(self, violation: Violation) -> None:
-        self.stop_now(f"guard: {violation}")
 
     def _on_event(self, event: Event) -> None:
         if event.number == self._last_event + 1:
@@ -357,6 +372,7 @@ class Pen:
             self._link.ask_events(self._last_event)
 
     def _on_state(self, state: State) -> None:
+        self._state = state
         if state.state is PenState.LATCHED:
             self._disarmed()
         # What the pen has already forgotten cannot be asked for.

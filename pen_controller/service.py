@@ -17,17 +17,22 @@ from pen_controller.treatment import Live, Treatment
 from protocols.words import Capability, PenState, SampleFlag
 
 STATE_EVERY_S = 0.1
+DRAIN_S = 10.0
+"""How long the end waits for the broker; what it has not taken by then waits in the journal for the next run."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Service:
-    """What a treatment needs, open and joined."""
+    """What a treatment needs, open and joined.
+
+    `all_published` tells, when the service has ended, whether the broker has acknowledged every record; None where
+    nothing was to be published.
+    """
 
     pen: Pen
     journal: Journal
     treatment: Treatment
-    publisher: Publisher | None
-    config: Config
+    all_published: bool | None = None
 
 
 @contextlib.asynccontextmanager
@@ -74,16 +79,22 @@ async def treatment_service(
     async with contextlib.AsyncExitStack() as stack:
         journal = await stack.enter_async_context(Journal.open(journal_path))
         pen = await stack.enter_async_context(Pen.open(pen_url))
-        publisher = None
+        treatment = Treatment(pen, journal, config, indication, fitzpatrick)
+        service = Service(pen, journal, treatment)
         if broker is not None:
-            publisher = Publisher(journal, broker, config.clinic.site, pen.identity.serial)
-            await stack.enter_async_context(publisher)
-        treatment = await stack.enter_async_context(
-            Treatment.begin(pen, journal, config, indication=indication, fitzpatrick=fitzpatrick)
-        )
-        if publisher is not None:
-            await stack.enter_async_context(_telling(pen, treatment, publisher))
-        yield Service(pen, journal, treatment, publisher, config)
+            await stack.enter_async_context(_publishing(service, broker))
+        await stack.enter_async_context(treatment)
+        yield service
+
+
+@contextlib.asynccontextmanager
+async def _publishing(service: Service, broker: str) -> AsyncIterator[None]:
+    """Publish the treatment's records, who the pen is, its state and what it does now; send the rest on leaving."""
+    pen, treatment = service.pen, service.treatment
+    async with Publisher(service.journal, broker, treatment.config.clinic.site, pen.identity.serial) as publisher:
+        async with _telling(pen, treatment, publisher):
+            yield
+        service.all_published = await publisher.drained(DRAIN_S)
 
 
 @contextlib.asynccontextmanager

@@ -75,7 +75,7 @@ class Live:
 
 
 class Treatment:
-    """A treatment under way, with one pen and one journal. Made by `Treatment.begin`.
+    """A treatment with one pen and one journal, under way while its context is entered.
 
     Args:
         pen: open and claimed.
@@ -98,32 +98,29 @@ class Treatment:
         self._pen, self._journal = pen, journal
         self._indication, self._fitzpatrick = indication, fitzpatrick
         self._boot_id = pen.identity.boot_id
+        self._last_area: AreaCount | None = None
         self._recorded_event = 0
         self._event_recorded = asyncio.Event()
 
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def begin(
-        cls, pen: Pen, journal: Journal, config: Config, *, indication: str, fitzpatrick: int
-    ) -> AsyncIterator[Self]:
-        """Begin a treatment; on leaving, the needles are stopped and the summary is recorded."""
-        treatment = cls(pen, journal, config, indication, fitzpatrick)
-        await treatment.record("treatment_begun", {"indication": indication, "treatment": treatment.token})
+    async def __aenter__(self) -> Self:
+        """Begin: from now on everything is recorded, the pen's own events too."""
+        await self.record("treatment_begun", {"indication": self._indication, "treatment": self.token})
         # What says something about the patient stays in the journal.
-        await treatment.record("skin", {"fitzpatrick": fitzpatrick}, topic=None)
-        listening = asyncio.create_task(treatment._record_events(), name="record the pen's events")
+        await self.record("skin", {"fitzpatrick": self._fitzpatrick}, topic=None)
+        self._listening = asyncio.create_task(self._record_events(), name="record the pen's events")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End: the needles are stopped if they still run, and the summary is recorded."""
+        if self._pen.connected and not self._pen.state.stopped:
+            self._pen.stop_now("the treatment ended while the needles ran")
         try:
-            yield treatment
+            await self._settle_events()
+            await self._end()
         finally:
-            if pen.connected and not pen.state.stopped:
-                pen.stop_now("the treatment ended while the needles ran")
-            try:
-                await treatment._settle_events()
-                await treatment._end()
-            finally:
-                listening.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await listening
+            self._listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listening
 
     # --- what a person asks for --------------------------------------------------------------------------------------
 
@@ -141,6 +138,7 @@ class Treatment:
         try:
             await self._do("arm", _caps(count.grant), lambda: self._pen.arm(count.grant, today=_today()))
             samples = self._pen.samples()
+            count.counter.begin(after_t_us=self._pen.state.t_us)
             await self._do("start", _set_point(wanted), lambda: self._pen.start(wanted.depth_mm, wanted.rate_hz))
             await self._run(count, samples)
             await self._do("disarm", {"area": wanted.area}, self._pen.disarm)
@@ -227,7 +225,10 @@ class Treatment:
         if count is None:
             counter = PassCounter(grant.needles, self._pen.identity.tip_width_um / 1000, request.size_cm2)
             count = self.areas[request.area] = AreaCount(request.area, counter, grant, passes)
+        elif count is not self._last_area:
+            count.counter.forget_counters()
         count.grant, count.wanted_passes = grant, passes
+        self._last_area = count
         return count
 
     def _summary(self, count: AreaCount) -> dict[str, Any]:

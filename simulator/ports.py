@@ -16,6 +16,9 @@ from simulator.pen import SimulatedPen
 TICK_S = 0.005
 """Longest a due moment waits for its turn; the pen backdates what it does, so its own times stay exact."""
 
+STARVED_US = 50_000
+"""Ten ticks: a longer pause between two looks at the clock was not the pen's."""
+
 
 class Endpoint:
     """The pen's end of one line: bytes in, bytes out. No I/O and no clock."""
@@ -123,6 +126,8 @@ class TcpLine:
         self._pen, self._clock, self._port = pen, clock, port
         self._server: asyncio.Server | None = None
         self._hosts: dict[asyncio.StreamWriter, Endpoint] = {}
+        self._alone = asyncio.Event()
+        self._alone.set()
 
     @property
     def urls(self) -> list[str]:
@@ -142,6 +147,7 @@ class TcpLine:
         for writer in self._hosts:
             writer.transport.abort()
         await self._server.wait_closed()
+        await self._alone.wait()  # Python 3.11 does not wait until the last host has been served
         self._server = None
 
     def send(self, messages: list[AnyMessage]) -> None:
@@ -151,14 +157,19 @@ class TcpLine:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         endpoint = self._hosts[writer] = Endpoint(self._pen)
+        self._alone.clear()
         try:
             while data := await reader.read(65536):
-                self._write(writer, endpoint.receive(data, self._clock()))
+                now_us = self._clock()
+                self.send(self._pen.step(now_us))  # what fell due meanwhile is for every host, not for the one who asks
+                self._write(writer, endpoint.receive(data, now_us))
         except ConnectionError:
             pass
         finally:
             del self._hosts[writer]
             writer.close()
+            if not self._hosts:
+                self._alone.set()
 
     @staticmethod
     def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
@@ -168,15 +179,23 @@ class TcpLine:
 
 
 class Bench:
-    """Some pens on their lines, run in real time."""
+    """Some pens on their lines, run in real time.
+
+    Their time stands still while this process is not given the processor: a real pen would not have been starved, and
+    would not have missed the renewals that wait in its line.
+    """
 
     def __init__(self) -> None:
-        self._zero_ns = time.monotonic_ns()
+        self._read_us = time.monotonic_ns() // 1000
+        self._clock_us = 0
         self.pens: list[tuple[SimulatedPen, Line]] = []
 
     def clock_us(self) -> int:
-        """Time since the bench was set up."""
-        return (time.monotonic_ns() - self._zero_ns) // 1000
+        """Time since the bench was set up, less what it was starved of."""
+        now_us = time.monotonic_ns() // 1000
+        self._clock_us += min(now_us - self._read_us, STARVED_US)
+        self._read_us = now_us
+        return self._clock_us
 
     async def run(self) -> None:
         """Let time pass for all pens until cancelled; then unplug them."""

@@ -29,7 +29,7 @@ async def treating(sim: PenSim, path: Path) -> AsyncIterator[tuple[Treatment, Pe
     records: list[Record] = []
     async with Journal.open(path / "journal.sqlite") as journal, Pen.open(sim.transport()) as pen:
         try:
-            async with Treatment.begin(pen, journal, CONFIG, indication="fine_lines", fitzpatrick=2) as treatment:
+            async with Treatment(pen, journal, CONFIG, "fine_lines", 2) as treatment:
                 yield treatment, pen, journal, records
         finally:
             records += journal.read(treatment.session, limit=10_000)
@@ -125,6 +125,17 @@ async def test_a_pulled_cable_ends_the_run_until_a_person_resumes(tmp_path: Path
     assert events["stopped"] == events["retracted"] == events["cleared"] == 1
     (stopped,) = (r.body for r in records if r.kind == "pen_event" and r.body["event"] == "stopped")
     assert stopped["a"] == Cause.LEASE_EXPIRED
+
+
+async def test_an_area_taken_up_again_is_not_given_what_another_received(tmp_path: Path) -> None:
+    async with by_tcp() as sim, treating(sim, tmp_path) as (treatment, pen, _, _):
+        await treatment.treat(CHEEK)
+        await treatment.treat(CHEEK.model_copy(update={"area": "forehead", "depth_mm": 0.5, "rate_hz": 90.0}))
+        await treatment.treat(CHEEK.model_copy(update={"passes": 2}))
+        counts = [area.counter for area in treatment.areas.values()]
+        assert sum(count.strokes for count in counts) <= pen.state.strokes
+        assert counts[0].deepest_um > 900
+        assert counts[1].deepest_um < 600, "the deeper area before it does not count"
 
 
 async def test_a_rebooted_pen_is_resumed_with_its_counts(tmp_path: Path) -> None:

@@ -30,6 +30,10 @@ STALE_S = 3.0  # live values come at 5 Hz or more
 DASH = "-"
 
 
+LISTENING = "listening"
+"""What `report` is told once nothing more can be missed."""
+
+
 @dataclass(slots=True)
 class Reception:
     """How a subscriber fares; given to `messages`, which keeps it up to date.
@@ -38,7 +42,7 @@ class Reception:
         subscribed: Set while the broker sends us what we asked for.
         skipped: Messages that were no telemetry of ours.
         trouble: Why we are not subscribed, in one line for a person; empty while we are.
-        report: Called with that line when it changes.
+        report: Called with that line when it changes, and with `LISTENING` when we are subscribed.
     """
 
     subscribed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -50,6 +54,7 @@ class Reception:
         """Note that the broker has taken the subscription."""
         self.trouble = ""
         self.subscribed.set()
+        self.report(LISTENING)
 
     def fail(self, trouble: str) -> None:
         """Note that there is no connection."""
