@@ -6,7 +6,7 @@ refused with the limit that it broke.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from protocols.messages import Arm, Cartridge, Identity, Set, Start
 from protocols.words import PenLimit
@@ -26,7 +26,7 @@ class SetPoint:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What the arm allows, and for which area."""
+    """What the arm allows, and for which area, treatment and cartridge."""
 
     area: int
     depth_um: int
@@ -35,6 +35,21 @@ class Caps:
     stroke_budget: int
     cartridge_id: int
     treatment: int
+    today_days: int
+
+    @classmethod
+    def of(cls, arm: Arm) -> Self:
+        """The caps that an arm asks for."""
+        return cls(
+            arm.area,
+            arm.depth_cap_um,
+            arm.rate_cap_dhz,
+            arm.force_cap_mn,
+            arm.stroke_budget,
+            arm.cartridge_id,
+            arm.treatment,
+            arm.today_days,
+        )
 
 
 class Broken(NamedTuple):
@@ -45,26 +60,28 @@ class Broken(NamedTuple):
     asked: int
 
 
-def arm_breaks(arm: Arm, own: Identity) -> Broken | None:
+def arm_breaks(caps: Caps, own: Identity) -> Broken | None:
     """Hold the caps asked for against the pen's own envelope."""
     return (
-        _depth(arm.depth_cap_um, own.max_depth_um, PenLimit.ENVELOPE_DEPTH_MAX, own)
-        or _rate(arm.rate_cap_dhz, own.max_rate_dhz, PenLimit.ENVELOPE_RATE_MAX, own)
-        or _at_most(arm.force_cap_mn, own.max_force_mn, PenLimit.ENVELOPE_FORCE_MAX)
-        or (Broken(PenLimit.STROKE_BUDGET, 1, 0) if arm.stroke_budget < 1 else None)
+        _depth(caps.depth_um, own.max_depth_um, PenLimit.ENVELOPE_DEPTH_MAX, own)
+        or _rate(caps.rate_dhz, own.max_rate_dhz, PenLimit.ENVELOPE_RATE_MAX, own)
+        or _at_most(caps.force_mn, own.max_force_mn, PenLimit.ENVELOPE_FORCE_MAX)
+        or (Broken(PenLimit.STROKE_BUDGET, 1, 0) if caps.stroke_budget < 1 else None)
     )
 
 
-def cartridge_breaks(arm: Arm, tag: Cartridge, used: Mapping[int, int]) -> Broken | None:
+def cartridge_breaks(caps: Caps, tag: Cartridge, used: Mapping[int, int]) -> Broken | None:
     """Hold the cartridge in the pen against the arm. `used` is the pen's own memory, id -> treatment."""
     if tag.cartridge_id == 0:
-        return Broken(PenLimit.CARTRIDGE_ABSENT, 0, arm.area)
-    if tag.cartridge_id != arm.cartridge_id:
-        return Broken(PenLimit.CARTRIDGE_OTHER, 0, arm.area)
-    if {tag.used_by, used.get(tag.cartridge_id, 0)} - {0, arm.treatment}:
-        return Broken(PenLimit.CARTRIDGE_USED, 0, arm.area)
-    if tag.expiry_days < arm.today_days:
-        return Broken(PenLimit.CARTRIDGE_EXPIRED, tag.expiry_days, arm.today_days)
+        return Broken(PenLimit.CARTRIDGE_ABSENT, 0, caps.area)
+    if tag.cartridge_id != caps.cartridge_id:
+        return Broken(PenLimit.CARTRIDGE_OTHER, 0, caps.area)
+    # Treatment 0 is the mark of a fresh cartridge: what it used would stay fresh, so it may use none.
+    others = {tag.used_by, used.get(tag.cartridge_id, 0)} - {0, caps.treatment}
+    if others or caps.treatment == 0:
+        return Broken(PenLimit.CARTRIDGE_USED, 0, caps.area)
+    if tag.expiry_days < caps.today_days:
+        return Broken(PenLimit.CARTRIDGE_EXPIRED, tag.expiry_days, caps.today_days)
     return None
 
 
@@ -81,13 +98,9 @@ def set_point_breaks(command: Start | Set, caps: Caps, own: Identity, budget_lef
     )
 
 
-def start_breaks(battery_pct: int, tag: Cartridge, caps: Caps) -> Broken | None:
-    """What else must hold before the first stroke."""
-    if battery_pct < BATTERY_START_PCT:
-        return Broken(PenLimit.BATTERY, BATTERY_START_PCT, battery_pct)
-    if tag.cartridge_id != caps.cartridge_id:
-        return Broken(PenLimit.CARTRIDGE_OTHER, 0, caps.area)
-    return None
+def battery_breaks(battery_pct: int) -> Broken | None:
+    """Hold the charge against what a run takes at the least."""
+    return Broken(PenLimit.BATTERY, BATTERY_START_PCT, battery_pct) if battery_pct < BATTERY_START_PCT else None
 
 
 def _depth(asked_um: int, high_um: int, limit: PenLimit, own: Identity) -> Broken | None:

@@ -85,7 +85,9 @@ class SimulatedPen:
 
     def reboot(self, clock_us: int) -> None:
         """Take the power away and give it back: the spring pulls the needles in, and the firmware begins anew."""
-        self.body.retract()
+        self.step(clock_us)  # what it says meanwhile is lost with the power
+        self.body.advance(clock_us)
+        self.body.power_on()
         self._booted_us = clock_us
         self._identity = replace(self._identity, boot_id=self._chance.getrandbits(32) or 1)
         self.firmware = Firmware(self, self._identity, self.firmware.cartridge, self.firmware.used_cartridges)

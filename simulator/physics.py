@@ -105,6 +105,7 @@ class Readings:
     """What the pen's sensors say."""
 
     strokes: int  # crank cycles completed since power-on
+    since_stroke_us: int  # time since the last of them ended, by the edge of the crank's own switch
     contact_strokes: int  # of these, the ones with the needles out of the tip and contact sensed
     rate_hz: float
     depth_um: int  # deepest measured needle extension since the last reading
@@ -178,18 +179,22 @@ class Body:
         self._now_us: int | None = None
         self._age_s = 0.0
         self._touch = Touch(0.0, 0.0, 0.0, 0.0)
-        self._set_rate_hz = self._set_sleeve_mm = 0.0
-        self._braked = True
         self._rate_hz = self._phase = self._sleeve_mm = 0.0
-        self._strokes = self._contact_strokes = 0
+        self._since_stroke_s = 0.0
         self._force_n = self._seen_force_n = self._current_ma = 0.0
         self._contact = False
         self._deepest_mm = self._true_deepest_mm = 0.0
         self._seen_depth_um = 0
-        self._moved_mm, self._way_mm = 0j, 0.0  # in the pen's axes, since the last reading
-        self._seen_mm, self._seen_way_mm = 0j, 0.0  # the same, as the sensor has summed it
         self._charge_mah = p.battery_mah
         self._temperature_c = p.ambient_c
+        self.power_on()
+
+    def power_on(self) -> None:
+        """Take the power away and give it back: the spring retracts, and all that is counted begins at zero."""
+        self.retract()
+        self._strokes = self._contact_strokes = 0
+        self._moved_mm, self._way_mm = 0j, 0.0  # in the pen's axes, since the last reading
+        self._seen_mm, self._seen_way_mm = 0j, 0.0  # the same, as the sensor has summed it
 
     def drive(self, rate_hz: float, depth_um: int) -> None:
         """Run the motor to a rate and the sleeve to a depth; undoes an earlier `retract`.
@@ -259,6 +264,7 @@ class Body:
         heading_cdeg = round(100 * gauss(heading_deg, p.heading_noise_deg))
         return Readings(
             strokes=self._strokes,
+            since_stroke_us=round(self._since_stroke_s * 1e6),
             contact_strokes=self._contact_strokes,
             rate_hz=gauss(self._rate_hz, p.rate_noise * self._rate_hz),
             depth_um=self._seen_depth_um,
@@ -349,6 +355,7 @@ class Body:
         strokes = int(phase + turned)
         self._phase = phase + turned - strokes
         self._strokes += strokes
+        self._since_stroke_s = step_s * self._phase / turned if strokes else self._since_stroke_s + step_s
         if self._contact and before_mm > 0:
             self._contact_strokes += strokes
 

@@ -17,19 +17,16 @@ class Sampler:
     def __init__(self, rate_hz: int) -> None:
         self.period_us = 1_000_000 // rate_hz
         self._number = 0
-        self._crest_um = 0
         self._batch: list[tuple[int, ...]] = []
         self._first = 0
         self._since_us = 0
 
-    def watch(self, readings: Readings) -> None:
-        """Note the deepest extension; called at every control tick, so that no stroke escapes between samples."""
-        self._crest_um = max(self._crest_um, readings.depth_um)
+    def take(self, now_us: int, readings: Readings, crest_um: int, *, running: bool, wanted: bool) -> Samples | None:
+        """Take one sample. `wanted` is false while nobody owns the pen: it is numbered, but not kept.
 
-    def take(self, now_us: int, readings: Readings, *, running: bool, wanted: bool) -> Samples | None:
-        """Take one sample. `wanted` is false while nobody owns the pen: it is numbered, but not kept."""
+        `crest_um` is the deepest extension measured since the sample before.
+        """
         number, self._number = self._number, (self._number + 1) % WRAP
-        crest_um, self._crest_um = self._crest_um, 0
         if not wanted:
             self._batch.clear()
             return None

@@ -3,6 +3,8 @@
 Own code for the pen's own limits: the host's guard judges the same samples with another hand.
 """
 
+import math
+
 from protocols.words import Cause
 from simulator.limits import Caps, SetPoint
 from simulator.physics import Readings
@@ -11,43 +13,85 @@ DEPTH_TOLERANCE_UM = 100
 """H11: a difference above 0.1 mm between what is commanded and what is measured ends the run."""
 DEPTH_STROKES = 3
 """One odd crest is noise; this many in a row are a fault."""
+STUCK_US = 100_000
+"""H11: two strokes at the slowest rate; a depth sensor that has not moved a micrometre meanwhile is stuck."""
 RATE_TOLERANCE = 1.10
 """H13: more than a tenth above the set rate is a runaway motor."""
-RATE_STROKES = 2
-STALL_PERIODS = 2.0
-"""H12: no stroke for two expected periods, one less than the bound of three."""
+RATE_HOLD_US = 5_000
+"""One odd reading is noise; the next control tick confirms it, well within three strokes."""
+STALL_STROKES = 2.0
+"""H12: no stroke while two should have ended, which leaves one of the bound of three to come home."""
 FORCE_HOLD_US = 100_000
 """A tap against bone is shorter than this; pressing too hard is longer."""
-SETTLE_US = 300_000
-"""Time the motor and the sleeve may take to reach a new set-point."""
+SETTLE_US = 200_000
+"""Motor and sleeve are never slower to reach a set-point than evenly in this time."""
 BATTERY_EMPTY_PCT = 3
 TEMPERATURE_MAX_DC = 600
+
+
+class Expected:
+    """The band in which a driven quantity may be: it opens at once to a new set-point, then closes on it."""
+
+    def __init__(self, now_us: int, start: float, wanted: float) -> None:
+        self._low = self._high = start
+        self._wanted = start
+        self._since_us = now_us
+        self.change(now_us, wanted)
+
+    def change(self, now_us: int, wanted: float) -> None:
+        """There is a new set-point."""
+        low, high = self.at(now_us)
+        self._low, self._high = min(low, wanted), max(high, wanted)
+        self._wanted, self._since_us = wanted, now_us
+
+    def at(self, now_us: int) -> tuple[float, float]:
+        """The least and the most it may be now."""
+        left = max(0.0, 1 - (now_us - self._since_us) / SETTLE_US)
+        return self._wanted - (self._wanted - self._low) * left, self._wanted + (self._high - self._wanted) * left
+
+
+class Held:
+    """Whether something has been so without a break for long enough."""
+
+    def __init__(self, hold_us: int) -> None:
+        self._hold_us = hold_us
+        self._since_us: int | None = None
+
+    def still(self, now_us: int, so: bool) -> bool:
+        """Note whether it is so now; true once it has been for the time to hold."""
+        if not so:
+            self._since_us = None
+        elif self._since_us is None:
+            self._since_us = now_us
+        return self._since_us is not None and now_us - self._since_us >= self._hold_us
 
 
 class SelfCheck:
     """Judges the readings of one run. `look` is called at every control tick and keeps no more than a few numbers."""
 
     def __init__(self, now_us: int, readings: Readings, caps: Caps, wanted: SetPoint) -> None:
-        self._caps = caps
-        self._wanted = self._before = wanted
-        self._settled_us = now_us + SETTLE_US
+        self.caps = caps
+        self.wanted = wanted
+        self._rate_set_dhz = Expected(now_us, 0, wanted.rate_dhz)
+        self._depth_set_um = Expected(now_us, 0, wanted.depth_um)
         self._strokes = readings.strokes
         self._stroke_us = now_us
+        self.stall_us = now_us + SETTLE_US
+        """When the motor has stalled if no stroke ends before: a moment to look, besides the control ticks."""
+        self._depth_um = readings.depth_um
         self._crest_um = 0
-        self._sleeve_low_um = self._sleeve_high_um = readings.sleeve_um
-        self._odd_crests = self._fast_strokes = 0
-        self._pressing_since_us: int | None = None
+        self._sleeve_um = self._lowest_um = self._highest_um = float(readings.sleeve_um)
+        self._odd_crests = 0
+        self._fast, self._pressed, self._stuck = Held(RATE_HOLD_US), Held(FORCE_HOLD_US), Held(STUCK_US)
 
     def change(self, now_us: int, wanted: SetPoint) -> None:
-        """A new set-point was accepted; until it has settled, the one before counts as well."""
-        self._before, self._wanted = self._wanted, wanted
-        self._settled_us = now_us + SETTLE_US
+        """A new set-point was accepted; motor and sleeve may be anywhere between the old and the new."""
+        self.wanted = wanted
+        self._rate_set_dhz.change(now_us, wanted.rate_dhz)
+        self._depth_set_um.change(now_us, wanted.depth_um)
 
     def look(self, now_us: int, readings: Readings) -> Cause:
         """The first fault these readings show, or `Cause.NONE`."""
-        self._crest_um = max(self._crest_um, readings.depth_um)
-        self._sleeve_low_um = min(self._sleeve_low_um, readings.sleeve_um)
-        self._sleeve_high_um = max(self._sleeve_high_um, readings.sleeve_um)
         return (
             self._depth(now_us, readings)
             or self._motor(now_us, readings)
@@ -56,49 +100,45 @@ class SelfCheck:
         )
 
     def _depth(self, now_us: int, readings: Readings) -> Cause:
-        cap_um = self._caps.depth_um + DEPTH_TOLERANCE_UM
+        cap_um = self.caps.depth_um + DEPTH_TOLERANCE_UM
         if readings.depth_um > cap_um or readings.sleeve_um > cap_um:
             return Cause.OVER_DEPTH
-        settled = now_us >= self._settled_us
-        if settled and abs(readings.sleeve_um - self._wanted.depth_um) > DEPTH_TOLERANCE_UM:
-            return Cause.DEPTH_SENSOR
-        return Cause.NONE
+        # A shallow reading may rest at zero for long; stuck there, it is not off by more than the tolerance.
+        same = readings.depth_um == self._depth_um and self.wanted.depth_um > DEPTH_TOLERANCE_UM
+        stuck = self._stuck.still(now_us, same)
+        low_um, high_um = self._depth_set_um.at(now_us)
+        lost = _off(readings.sleeve_um, low_um, high_um)
+        # Within what is expected, a reading of the sleeve is better than its set-point; beyond, it is but noise.
+        sleeve_um = min(max(readings.sleeve_um, low_um), high_um)
+        odd = self._stroke(readings, sleeve_um)
+        self._depth_um, self._sleeve_um = readings.depth_um, sleeve_um
+        return Cause.DEPTH_SENSOR if stuck or lost or odd else Cause.NONE
+
+    def _stroke(self, readings: Readings, sleeve_um: float) -> bool:
+        """Hold the crest of a stroke that ended against where the sleeve stood meanwhile; true after many odd ones."""
+        self._crest_um = max(self._crest_um, readings.depth_um)
+        self._lowest_um = min(self._lowest_um, sleeve_um)
+        self._highest_um = max(self._highest_um, sleeve_um)
+        if readings.strokes != self._strokes:
+            odd = _off(self._crest_um, self._lowest_um, self._highest_um)
+            self._odd_crests = self._odd_crests + 1 if odd else 0
+            # The reading that saw a stroke end may hold the crest of the next one already: it counts for both.
+            self._crest_um = readings.depth_um
+            self._lowest_um, self._highest_um = sorted((self._sleeve_um, sleeve_um))
+        return self._odd_crests >= DEPTH_STROKES
 
     def _motor(self, now_us: int, readings: Readings) -> Cause:
-        settled = now_us >= self._settled_us
-        slowest_dhz, fastest_dhz = sorted((self._wanted.rate_dhz, self._before.rate_dhz))
-        if settled:
-            slowest_dhz = fastest_dhz = self._wanted.rate_dhz
-        turned = readings.strokes != self._strokes
-        if turned:
-            self._strokes, self._stroke_us = readings.strokes, now_us
-            fast = readings.rate_hz * 10 > fastest_dhz * RATE_TOLERANCE
-            self._fast_strokes = self._fast_strokes + 1 if fast else 0
-            if self._fast_strokes >= RATE_STROKES:
-                return Cause.OVER_RATE
-            return self._crest()
-        # While it spins up, a motor has no expected period yet; it must turn at all before it has settled.
-        patience_us = STALL_PERIODS * 1e7 / slowest_dhz if settled else SETTLE_US
-        return Cause.STALLED if now_us - self._stroke_us > patience_us else Cause.NONE
-
-    def _crest(self) -> Cause:
-        """Hold the deepest reading of the stroke that just ended against where the sleeve stood meanwhile."""
-        low_um = self._sleeve_low_um - DEPTH_TOLERANCE_UM
-        high_um = self._sleeve_high_um + DEPTH_TOLERANCE_UM
-        odd = not low_um <= self._crest_um <= high_um
-        self._odd_crests = self._odd_crests + 1 if odd else 0
-        self._crest_um = 0
-        self._sleeve_low_um, self._sleeve_high_um = self._sleeve_high_um, 0
-        return Cause.DEPTH_SENSOR if self._odd_crests >= DEPTH_STROKES else Cause.NONE
+        if readings.strokes != self._strokes:
+            self._strokes, self._stroke_us = readings.strokes, now_us - readings.since_stroke_us
+        slowest_dhz, fastest_dhz = self._rate_set_dhz.at(now_us)
+        if self._fast.still(now_us, readings.rate_hz * 10 > fastest_dhz * RATE_TOLERANCE):
+            return Cause.OVER_RATE
+        self.stall_us = self._stroke_us + math.ceil(STALL_STROKES * 1e7 / slowest_dhz)
+        return Cause.STALLED if now_us >= self.stall_us else Cause.NONE
 
     def _force(self, now_us: int, readings: Readings) -> Cause:
-        if readings.force_mn <= self._caps.force_mn:
-            self._pressing_since_us = None
-        elif self._pressing_since_us is None:
-            self._pressing_since_us = now_us
-        elif now_us - self._pressing_since_us >= FORCE_HOLD_US:
-            return Cause.OVER_FORCE
-        return Cause.NONE
+        pressing = self._pressed.still(now_us, readings.force_mn > self.caps.force_mn)
+        return Cause.OVER_FORCE if pressing else Cause.NONE
 
     @staticmethod
     def _supply(readings: Readings) -> Cause:
@@ -107,3 +147,7 @@ class SelfCheck:
         if readings.temperature_dc > TEMPERATURE_MAX_DC:
             return Cause.OVER_TEMPERATURE
         return Cause.NONE
+
+
+def _off(measured_um: int, low_um: float, high_um: float) -> bool:
+    return not low_um - DEPTH_TOLERANCE_UM <= measured_um <= high_um + DEPTH_TOLERANCE_UM
