@@ -34,12 +34,15 @@ from protocols.messages import (
     Stop,
     decode,
     encode,
+    is_newer,
 )
 from protocols.samples import Samples
 from protocols.words import Result, StateFlag
 
-HELLO_S = 2.0
-"""How long a pen may take to say who it is. With the opening of the port, three seconds to a clear error."""
+HELLO_S = 2.8
+"""How long opening the line and asking who is there may take: three seconds are promised to a clear error."""
+HELLO_LEAST_S = 1.0
+"""What is left for asking after a line that opened slowly: a serial port, at 1.9 s, or one by radio."""
 HELLO_EVERY_S = 0.2
 ANSWER_S = 0.25
 """Longer than any answer takes, over Bluetooth LE too: at a 30 ms interval a round trip is under 120 ms."""
@@ -72,8 +75,6 @@ class Link:
         """What the pen said last."""
         self.heard_s: float | None = None
         """Loop time of the last frame from the pen."""
-        self.lost_frames = 0
-        """Frames of the pen that never arrived, by its counter."""
         self.claimed_epoch = 0
         """The epoch under which we own the pen, 0 when we do not."""
         self._transport, self._host_id = transport, host_id
@@ -83,13 +84,21 @@ class Link:
         self._lost_why: str | None = None
         self._counter = 0
         self._pen_epoch = 0
-        self._pen_counter: int | None = None
+        self._pen_counter = 0
+        self._newest: list[int] = []
+        self._frames_said = self._frames_heard = 0
         self._command_id = 0
         self._waiting: dict[type[Message] | int, asyncio.Future[Message]] = {}
         self._one_command = asyncio.Lock()
+        self._seen_t_us: int | None = None
         self._received_bytes = 0
         self._newer: str | None = None
         self._boot_id: int | None = None
+
+    @property
+    def lost_frames(self) -> int:
+        """Frames of the pen that have not arrived, by its counter."""
+        return self._frames_said - self._frames_heard
 
     # --- opening and closing -----------------------------------------------------------------------------------------
 
@@ -97,18 +106,18 @@ class Link:
         """Open the line and ask who is there.
 
         Raises:
-            LinkError: within three seconds: the line does not open, nothing answers, what answers is no pen, or the
-                pen speaks a newer protocol.
+            LinkError: within three seconds, over a radio within 20: the line does not open, nothing answers, what
+                answers is no pen, or the pen speaks a newer protocol.
         """
+        began_s = self._loop.time()
         await self._transport.open(self._receive, self._lose)
         try:
-            return await self._hello()
+            return await self._hello(max(began_s + HELLO_S, self._loop.time() + HELLO_LEAST_S))
         except BaseException:
             await self._transport.close()
             raise
 
-    async def _hello(self) -> Identity:
-        deadline_s = self._loop.time() + HELLO_S
+    async def _hello(self, deadline_s: float) -> Identity:
         while (left_s := deadline_s - self._loop.time()) > 0 and self._newer is None:
             try:
                 identity = await self._ask(AskIdentity(), Identity, min(HELLO_EVERY_S, left_s))
@@ -258,9 +267,12 @@ class Link:
             pass
         for _ in range(SETTLE_TRIES):
             try:
-                return await self._answer(Settle(command.command_id), command.command_id)
+                answer = await self._answer(Settle(command.command_id), command.command_id)
             except TimeoutError:
                 continue
+            if answer.command_type == command.TYPE or answer.result is Result.NOT_EXECUTED:
+                return answer
+            break  # the pen has forgotten the command, or is no longer ours
         self.stop()
         raise UncertainError(f"the pen does not say whether it has executed the command to {name}; told it to stop")
 
@@ -277,9 +289,9 @@ class Link:
             self.claimed_epoch = 0
 
     def renew(self) -> None:
-        """Renew the lease, quoting the newest pen time heard."""
-        if self.claimed_epoch and self.state is not None:
-            self._send(Renew(self.state.t_us))
+        """Renew the lease, quoting the newest pen time heard; not on a line so slow that it would come late."""
+        if self.claimed_epoch and self._seen_t_us is not None and not self._transport.waiting:
+            self._send(Renew(self._seen_t_us))
 
     def stop(self) -> None:
         """Send STOP, ahead of all that has not yet left. Takes no lock and waits for nothing."""
@@ -314,11 +326,16 @@ class Link:
         if self._lost_why is not None:
             return
         self.heard_s = self._loop.time()
-        if self._pen_counter is not None:
-            self.lost_frames += (frame.counter - self._pen_counter - 1) % WRAP
-        self._pen_counter, self._pen_epoch = frame.counter, frame.epoch
+        if isinstance(message, State) and self._boot_id not in (None, message.boot_id):
+            self._lose("the pen has rebooted")
+            return
+        if not self._is_next(frame):
+            return
+        if isinstance(message, Samples):
+            self._see(int(message.records["t_us"][-1]))
         if isinstance(message, State):
             self.state = message
+            self._see(message.t_us)
             if not self._is_ours(frame, message):
                 return
         if isinstance(message, Answer):
@@ -328,11 +345,31 @@ class Link:
         if isinstance(message, State | Event | Samples):
             self._hear(message)
 
+    def _is_next(self, frame: Frame) -> bool:
+        """Whether the frame is new, and not repeated or overtaken on the way.
+
+        Samples and all the rest may overtake each other: over Bluetooth LE they take two ways.
+        """
+        counter, way = frame.counter, frame.type == Samples.TYPE
+        if not self._newest:
+            self._pen_counter = (counter - 1) % WRAP
+            self._newest = [self._pen_counter, self._pen_counter]
+        if not is_newer(counter, self._newest[way]):
+            return False
+        self._newest[way] = counter
+        self._frames_heard += 1
+        if is_newer(counter, self._pen_counter):
+            self._frames_said += (counter - self._pen_counter) % WRAP
+            self._pen_counter, self._pen_epoch = counter, frame.epoch
+        return True
+
+    def _see(self, t_us: int) -> None:
+        if self._seen_t_us is None or is_newer(t_us, self._seen_t_us):
+            self._seen_t_us = t_us
+
     def _is_ours(self, frame: Frame, state: State) -> bool:
-        """Whether this is still the same boot of the pen, under our claim; if not, the connection is over."""
-        if self._boot_id not in (None, state.boot_id):
-            self._lose("the pen has rebooted")
-        elif self.claimed_epoch and frame.epoch != self.claimed_epoch:
+        """Whether the pen is still under our claim; if not, the connection is over."""
+        if self.claimed_epoch and frame.epoch != self.claimed_epoch:
             self._lose("another program has claimed the pen")
         elif self.claimed_epoch and StateFlag.CLAIMED not in state.flags:
             self._lose("the pen was not renewed for two seconds and has let go of this program")

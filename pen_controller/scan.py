@@ -1,9 +1,9 @@
-"""Finds pens: the serial ports of this machine, and whether a pen answers there. Claims nothing, moves nothing."""
+"""Finds pens, by cable and by Bluetooth LE: asks who is there. Claims nothing, moves nothing."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from serial.tools import list_ports
 
@@ -12,6 +12,9 @@ from pen_controller.link import Link
 from pen_controller.transports import transport_for
 from protocols.messages import Cartridge, Identity, State
 from protocols.words import StateFlag
+
+LISTEN_S = 4.0
+"""A pen advertises several times a second, but a busy radio may miss many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Found:
     identity: Identity | None = None
     state: State | None = None
     cartridge: Cartridge | None = None
+    signal_dbm: int | None = None
     trouble: str = ""
 
     @property
@@ -31,7 +35,10 @@ class Found:
         return None if self.state is None else StateFlag.CLAIMED in self.state.flags
 
 
-async def ask(url: str, name: str = "") -> Found:
+Say = Callable[[Found], None]
+
+
+async def ask(url: str, name: str = "", *, signal_dbm: int | None = None) -> Found:
     """Ask the pen at a URL who and how it is, without claiming it.
 
     Raises:
@@ -40,27 +47,50 @@ async def ask(url: str, name: str = "") -> Found:
     link = Link(transport_for(url), 0, lambda _: None, lambda _: None)
     identity = await link.open()
     try:
-        return Found(url, name or identity.serial, identity, await link.ask_state(), await link.cartridge())
+        state, cartridge = await link.ask_state(), await link.cartridge()
+        return Found(url, name or identity.serial, identity, state, cartridge, signal_dbm)
     finally:
         await link.close()
 
 
-async def scan() -> AsyncIterator[Found]:
-    """Ask every serial port of this machine at once; yield each as its answer, or the lack of one, comes in."""
+async def scan(say: Say, *, bluetooth: bool = True, hci: str | None = None) -> None:
+    """Ask every serial port of this machine at once, and every pen that advertises.
+
+    Args:
+        say: hears of each place as soon as its answer, or the lack of one, comes in; of a pen by Bluetooth twice,
+            first when it is in sight, and again, with the same URL, when it has answered.
+        bluetooth: look for Bluetooth pens too.
+        hci: do so by this controller, and not by the system's own Bluetooth.
+    """
     ports = await asyncio.to_thread(list_ports.comports)
-    asking = [asyncio.create_task(_try(f"serial:{port.device}", port.description or port.device)) for port in ports]
-    try:
-        for found in asyncio.as_completed(asking):
-            yield await found
-    finally:
-        for task in asking:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    async with asyncio.TaskGroup() as group:
+        for port in ports:
+            group.create_task(_try(say, Found(f"serial:{port.device}", port.description or port.device)))
+        if bluetooth:
+            group.create_task(_scan_air(say, hci))
 
 
-async def _try(url: str, name: str) -> Found:
+async def _scan_air(say: Say, hci: str | None) -> None:
+    seen: list[Found] = []
     try:
-        return await ask(url, name)
+        from pen_controller.transports.ble import Sighting, look  # noqa: PLC0415  # an extra, and slow to load
+
+        def sight(pen: Sighting) -> None:
+            url = f"ble:{pen.address}" + (f"?hci={quote(hci, safe=':/,')}" if hci else "")
+            seen.append(Found(url, pen.name, signal_dbm=pen.signal_dbm))
+            say(seen[-1])
+
+        await look(sight, hci=hci, seconds=LISTEN_S)
+    except ImportError:
+        say(Found("ble:", "Bluetooth", trouble="needs one more package: python -m pip install 'pen-controller[ble]'"))
     except LinkError as error:
-        return Found(url, name, trouble=str(error))
+        say(Found("ble:", "Bluetooth", trouble=str(error)))
+    for found in seen:
+        await _try(say, found)
+
+
+async def _try(say: Say, place: Found) -> None:
+    try:
+        say(await ask(place.url, place.name, signal_dbm=place.signal_dbm))
+    except LinkError as error:
+        say(Found(place.url, place.name, signal_dbm=place.signal_dbm, trouble=str(error)))

@@ -25,16 +25,16 @@ class Subscription(Generic[T]):
         self._early: deque[T] = deque(maxlen=MOST_WAITING if keep else 0)
 
     def put(self, item: T) -> bool:
-        """Hand an item to all. False if one of them has fallen behind; it loses the oldest."""
-        kept_up = True
+        """Hand an item to all. False if one has fallen behind: it gets what still waits, then a `PenError`."""
         if not self._queues:
             self._early.append(item)
+        behind = {queue for queue in self._queues if queue.qsize() >= MOST_WAITING}
+        self._queues -= behind
+        for queue in behind:
+            queue.put_nowait(PenError("whoever listened to the pen did not keep up"))
         for queue in self._queues:
-            if queue.full():
-                queue.get_nowait()
-                kept_up = False
             queue.put_nowait(item)
-        return kept_up
+        return not behind
 
     def fail(self, error: PenError) -> None:
         """Raise this in all listeners, after what they still have to hear."""

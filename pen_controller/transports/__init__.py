@@ -11,14 +11,18 @@ Lost = Callable[[str], None]
 
 
 class Transport(Protocol):
-    """One line to one pen. Opened once, closed once; a reconnection is a new object."""
+    """One line to one pen. Once closed, it may be opened again."""
 
     @property
     def name(self) -> str:
         """The line as a person would name it."""
 
+    @property
+    def waiting(self) -> bool:
+        """Whether bytes that were written still wait for their turn; what is written now would come late."""
+
     async def open(self, receive: Receive, lost: Lost) -> None:
-        """Open the line.
+        """Open the line, within a time that the line's kind bounds: two seconds for a cable, 15 for a radio.
 
         Bytes come by `receive`, on the event loop. When the line breaks `lost` is called once with the reason.
 
@@ -37,20 +41,29 @@ class Transport(Protocol):
 
 
 def transport_for(url: str) -> Transport:
-    """The transport that a pen's URL names: `serial:///dev/ttyUSB0`, `serial:COM3`, `socket://host:port`.
+    """The transport that a pen's URL names: `serial:///dev/ttyUSB0`, `serial:COM3`, `socket://host:port`, `ble:NAME`.
 
     Raises:
-        LinkError: the URL has another form.
+        LinkError: the URL has another form, or the packages for its kind of line are not installed.
     """
-    scheme = urlsplit(url).scheme
-    if scheme == "serial":
-        device = url.removeprefix("serial:").removeprefix("//")
-        if device:
-            from pen_controller.transports.serial import SerialTransport  # noqa: PLC0415  # only what is used is loaded
+    scheme, _, rest = url.partition(":")
+    device = rest.removeprefix("//")
+    if (scheme == "serial" and device) or (scheme in ("socket", "rfc2217") and _has_address(url)):
+        from pen_controller.transports.serial import SerialTransport  # noqa: PLC0415  # only what is used is loaded
 
-            return SerialTransport(device)
-    if scheme in ("socket", "rfc2217"):
-        from pen_controller.transports.serial import SerialTransport  # noqa: PLC0415
+        return SerialTransport(device if scheme == "serial" else url)
+    if scheme == "ble" and device:
+        try:
+            from pen_controller.transports.ble import BleTransport  # noqa: PLC0415
+        except ImportError:
+            raise LinkError("Bluetooth needs one more package: python -m pip install 'pen-controller[ble]'") from None
+        return BleTransport(url)
+    raise LinkError(f"{url!r} names no pen: use serial:///dev/ttyUSB0, serial:COM3, socket://HOST:PORT or ble:NAME")
 
-        return SerialTransport(url)
-    raise LinkError(f"{url!r} names no pen: use serial:///dev/ttyUSB0, serial:COM3 or socket://HOST:PORT")
+
+def _has_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.port)
+    except ValueError:
+        return False

@@ -1,36 +1,24 @@
-"""Serial lines by pyserial: a port of this machine, or what `serial_for_url` opens (`socket://`, `rfc2217://`).
-
-Where the line has a file descriptor (POSIX) it sits in the event loop itself; elsewhere two threads pump the bytes.
-"""
+"""Serial lines by pyserial: a port of this machine, or what `serial_for_url` opens (`socket://`, `rfc2217://`)."""
 
 import asyncio
 import contextlib
-import errno
-import os
-import queue
+import io
 import socket
 import sys
 import threading
-from collections import deque
-from typing import Protocol
+from concurrent.futures import Future
 
 import serial
 
 from pen_controller.errors import LinkError
 from pen_controller.transports import Lost, Receive
+from pen_controller.transports.pumps import LoopPump, Pump, ThreadPump
 
 BAUD = 921_600
-OPEN_TIMEOUT_S = 2.5
-"""A port that takes longer to open is broken; three seconds are promised for the error, one line's delay included."""
-MAX_QUEUED_BYTES = 65_536
-"""More unsent than this, and the other side has stopped taking bytes."""
-UNPLUGGED = "the line is gone: cable pulled, or the pen switched off"
-
-
-class _Pump(Protocol):
-    def start(self, receive: Receive, lost: Lost) -> None: ...
-    def write(self, data: bytes, *, urgent: bool) -> None: ...
-    def stop(self) -> None: ...
+OPEN_TIMEOUT_S = 1.9
+"""A port that takes longer to open is broken; three seconds are promised to a clear error, with asking who is there."""
+READ_TIMEOUT_S = 0.05
+"""How soon a reading thread notices that it is to end."""
 
 
 class SerialTransport:
@@ -44,20 +32,29 @@ class SerialTransport:
     def __init__(self, target: str, *, threads: bool | None = None) -> None:
         self.name = target
         self._threads = sys.platform == "win32" if threads is None else threads
-        self._port: serial.SerialBase | None = None
-        self._pump: _Pump | None = None
+        self._port: serial.Serial | None = None
+        self._pump: Pump | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """See `Transport.waiting`."""
+        return self._pump is not None and self._pump.waiting
 
     async def open(self, receive: Receive, lost: Lost) -> None:
         """See `Transport.open`."""
-        opening = asyncio.ensure_future(asyncio.to_thread(_open, self.name))
+        ready = asyncio.Event()
+        opening = _open_in_thread(self.name, ready)
         try:
-            port = await asyncio.wait_for(asyncio.shield(opening), OPEN_TIMEOUT_S)
-        except TimeoutError:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                await ready.wait()
+        except BaseException as error:
             opening.add_done_callback(_close_late)
-            raise LinkError(f"{self.name}: does not open; unplug it and plug it in again") from None
-        self._port = port
-        self._pump = _LoopPump(port) if hasattr(port, "fileno") and not self._threads else _ThreadPump(port)
-        self._pump.start(receive, lost)
+            if isinstance(error, TimeoutError):
+                raise LinkError(f"{self.name}: does not open; {_remedy(self.name)}") from None
+            raise
+        port = self._port = opening.result()
+        pump = self._pump = ThreadPump(port) if self._threads or not _has_descriptor(port) else LoopPump(port)
+        pump.start(receive, lost)
 
     def write(self, data: bytes, *, urgent: bool = False) -> None:
         """See `Transport.write`."""
@@ -69,51 +66,93 @@ class SerialTransport:
         port, self._port = self._port, None
         pump, self._pump = self._pump, None
         if pump is not None and port is not None:
-            pump.stop()
+            await pump.stop()
             # pyserial's socket:// sleeps when it closes.
             await asyncio.to_thread(_close, port)
 
 
-def _open(target: str) -> serial.SerialBase:
+def _open_in_thread(target: str, ready: asyncio.Event) -> "Future[serial.Serial]":
+    """Open what may hang for long. A thread of its own does not keep the program from ending, as a pool's would."""
+    loop = asyncio.get_running_loop()
+    opening: Future[serial.Serial] = Future()
+
+    def work() -> None:
+        try:
+            opening.set_result(_open(target))
+        except LinkError as error:
+            opening.set_exception(error)
+        with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
+            loop.call_soon_threadsafe(ready.set)
+
+    threading.Thread(target=work, daemon=True).start()
+    return opening
+
+
+def _open(target: str) -> serial.Serial:
     try:
         if "://" in target:
-            port = serial.serial_for_url(target, timeout=0.05)
+            port = serial.serial_for_url(target, timeout=READ_TIMEOUT_S)
             _send_at_once(port)
             return port
-        return serial.Serial(target, BAUD, timeout=0.05, exclusive=True)
+        return serial.Serial(target, BAUD, timeout=READ_TIMEOUT_S, exclusive=True)
     except (serial.SerialException, OSError, ValueError) as error:
-        raise LinkError(f"{target}: {_why(error)}") from None
+        raise LinkError(f"{target}: {_why(error, target)}") from None
 
 
-def _send_at_once(port: serial.SerialBase) -> None:
+def _send_at_once(port: serial.Serial) -> None:
     """Turn off the waiting of small packets for each other."""
     line = getattr(port, "_socket", None)
     if line is not None:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _why(error: Exception) -> str:
-    text = str(error)
-    number = getattr(error, "errno", None)
-    if number == errno.ENOENT or "FileNotFoundError" in text:
-        return "there is no such port; 'pen scan' lists those there are"
-    if number == errno.EACCES or "PermissionError" in text:
-        if sys.platform == "win32":
-            return "in use by another program, or not permitted; close the other program"
-        return (
-            "not permitted; add yourself to the group that owns the port (often dialout): "
-            "'sudo usermod -aG dialout $USER', then log in again"
-        )
-    if number == errno.EBUSY or "exclusively lock" in text or "already" in text:
-        return "in use by another program; close that one first"
-    if "Connection refused" in text or number == errno.ECONNREFUSED:
-        return "nothing listens there; is 'pen-sim tcp' running?"
-    if number in (errno.ENOTTY, errno.EINVAL) or "Inappropriate ioctl" in text:
-        return "this is no serial port"
-    return f"cannot be opened: {text}"
+def _has_descriptor(port: serial.Serial) -> bool:
+    try:
+        port.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        return False
+    return True
 
 
-def _close(port: serial.SerialBase) -> None:
+_ABSENT = "there is no such port; 'pen scan' lists those there are"
+_BUSY = "in use by another program; close that one first"
+_NO_PORT = "this is no serial port"
+_FORBIDDEN = (
+    "in use by another program, or not permitted; close the other program"
+    if sys.platform == "win32"
+    else "not permitted; add yourself to the group that owns the port (often dialout): "
+    "'sudo usermod -aG dialout $USER', then log in again"
+)
+_REASONS = {
+    "FileNotFoundError": _ABSENT,
+    "No such device": _ABSENT,
+    "PermissionError": _FORBIDDEN,
+    "exclusively lock": _BUSY,
+    "esource busy": _BUSY,
+    "ConnectionRefusedError": "nothing listens there; is 'pen-sim tcp' running?",
+    "gaierror": "there is no such host; check its name",
+    "Inappropriate ioctl": _NO_PORT,
+    "IsADirectoryError": _NO_PORT,
+}
+"""What to do about an error, by a sign of it in its name or text."""
+
+
+def _why(error: Exception, target: str) -> str:
+    # pyserial wraps what the system said; on Windows only its text names the kind of error.
+    said = f"{type(error.__context__ or error).__name__} {error}"
+    for sign, reason in _REASONS.items():
+        if sign in said:
+            return reason
+    return f"does not open ({error}); {_remedy(target)}"
+
+
+def _remedy(target: str) -> str:
+    if "://" in target:
+        return "check the address, and that the other side is switched on"
+    return "unplug it and plug it in again"
+
+
+def _close(port: serial.Serial) -> None:
     # pyserial 3.5 forgets to close a socket that the other side has closed first.
     line = getattr(port, "_socket", None)
     with contextlib.suppress(serial.SerialException, OSError):
@@ -122,143 +161,6 @@ def _close(port: serial.SerialBase) -> None:
         line.close()
 
 
-def _close_late(opening: "asyncio.Future[serial.SerialBase]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
+def _close_late(opening: "Future[serial.Serial]") -> None:
+    if opening.exception() is None:
         _close(opening.result())
-
-
-class _LoopPump:
-    """The port's file descriptor in the event loop."""
-
-    def __init__(self, port: serial.SerialBase) -> None:
-        self._fd: int = port.fileno()
-        self._loop = asyncio.get_running_loop()
-        self._queue: deque[bytes] = deque()
-        self._head_begun = False
-        os.set_blocking(self._fd, False)
-
-    def start(self, receive: Receive, lost: Lost) -> None:
-        self._receive, self._lost = receive, lost
-        self._open = True
-        self._loop.add_reader(self._fd, self._readable)
-
-    def stop(self) -> None:
-        if self._open:
-            self._open = False
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
-
-    def write(self, data: bytes, *, urgent: bool) -> None:
-        if not self._open:
-            return
-        if urgent:
-            # A frame that has begun to leave is finished first; the other side could not read either otherwise.
-            self._queue.insert(int(self._head_begun and bool(self._queue)), data)
-        else:
-            self._queue.append(data)
-        self._drain()
-
-    def _drain(self) -> None:
-        while self._queue:
-            head = self._queue[0]
-            try:
-                sent = os.write(self._fd, head)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                self._break(f"{UNPLUGGED} ({error.strerror})")
-                return
-            if sent < len(head):
-                self._queue[0] = head[sent:]
-                self._head_begun = self._head_begun or sent > 0
-                self._loop.add_writer(self._fd, self._drain)
-                if sum(map(len, self._queue)) > MAX_QUEUED_BYTES:
-                    self._break("the pen no longer takes bytes")
-                return
-            self._queue.popleft()
-            self._head_begun = False
-        self._loop.remove_writer(self._fd)
-
-    def _readable(self) -> None:
-        try:
-            data = os.read(self._fd, 65_536)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._break(f"{UNPLUGGED} ({error.strerror})")
-            return
-        if data:
-            self._receive(data)
-        else:
-            self._break(UNPLUGGED)
-
-    def _break(self, why: str) -> None:
-        if self._open:
-            self.stop()
-            self._lost(why)
-
-
-class _ThreadPump:
-    """A reader and a writer thread, for lines that the event loop cannot wait for."""
-
-    def __init__(self, port: serial.SerialBase) -> None:
-        self._port = port
-        self._loop = asyncio.get_running_loop()
-        self._queue: queue.PriorityQueue[tuple[int, int, bytes]] = queue.PriorityQueue(maxsize=1024)
-        self._number = 0
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._send)]
-
-    def start(self, receive: Receive, lost: Lost) -> None:
-        self._receive, self._lost = receive, lost
-        self._open = True
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self._open = False
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait((-1, 0, b""))
-        for thread in self._threads:
-            thread.join(timeout=1)
-
-    def write(self, data: bytes, *, urgent: bool) -> None:
-        if not self._open:
-            return
-        self._number += 1
-        try:
-            self._queue.put_nowait((0 if urgent else 1, self._number, data))
-        except queue.Full:
-            self._break("the pen no longer takes bytes")
-
-    def _read(self) -> None:
-        while self._open:
-            try:
-                data = self._port.read(256)
-            except (serial.SerialException, OSError, TypeError, AttributeError):
-                self._from_thread(self._break, UNPLUGGED)
-                return
-            if data:
-                self._from_thread(self._deliver, data)
-
-    def _send(self) -> None:
-        while self._open:
-            _, _, data = self._queue.get()
-            try:
-                if self._open:
-                    self._port.write(data)
-            except (serial.SerialException, OSError):
-                self._from_thread(self._break, UNPLUGGED)
-                return
-
-    def _from_thread(self, call: Receive | Lost, argument: bytes | str) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
-            self._loop.call_soon_threadsafe(call, argument)  # type: ignore[arg-type]  # each gets its own argument
-
-    def _deliver(self, data: bytes) -> None:
-        if self._open:
-            self._receive(data)
-
-    def _break(self, why: str) -> None:
-        if self._open:
-            self._open = False
-            self._lost(why)

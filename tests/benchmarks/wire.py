@@ -1,7 +1,8 @@
-"""How fast the wire is read: `python -m tests.benchmarks.wire [--json] [--seed N]`.
+"""How fast the wire is: `python -m tests.benchmarks.wire [--json] [--seed N]`.
 
-Each section is a function that returns a dictionary: figures, what they are held against, and whether the bar is met.
-Exit status 0 only if every bar is met. Rivals take turns with us in one process, so that a slow moment hits both.
+Telemetry decoding here, command round trips in `round_trip.py`. Each section is a dictionary: figures, what they are
+held against, and whether the bar is met; the exit status is 0 only if every bar is. Rivals take turns with us in one
+process, so that a slow moment hits both.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from rich.table import Table
 from protocols.framing import Decoder
 from protocols.messages import decode, encode
 from protocols.samples import SAMPLE, Samples
+from simulator.ports import has_pseudo_terminals
 
 Section = dict[str, Any]
 
@@ -140,6 +142,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the random values in the streams (default 1)")
     options = parser.parse_args()
     sections = [decoding(options.seed)]
+    if has_pseudo_terminals():
+        from tests.benchmarks.round_trip import round_trip  # noqa: PLC0415  # POSIX only
+
+        sections += round_trip()
     if options.json:
         print(json.dumps({"seed": options.seed, "sections": sections}))
     else:
