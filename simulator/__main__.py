@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import json
+import logging
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -81,11 +84,54 @@ def tcp(
 
     Try it: `pen-sim tcp --port 9000` in one terminal, then `pen info socket://127.0.0.1:9000` in another.
     """
+    if port + pens > 65_536:
+        _refuse(f"no {pens} ports from {port} on: the last port is 65535")
 
     def line(pen: SimulatedPen, clock: Callable[[], int], index: int) -> Line:
         return TcpLine(pen, clock, port and port + index)
 
     _serve(_pens(pens, seed, rate, profile, zone_cm2), line, as_json=as_json, control=control)
+
+
+@app.command()
+def ble(
+    hci: Annotated[
+        str,
+        typer.Option(
+            help="Where hosts attach: tcp-server:HOST:PORT (port 0 finds a free one), or another transport of Bumble, "
+            "such as vhci, which gives Linux itself a virtual adapter."
+        ),
+    ] = "tcp-server:127.0.0.1:9201",
+    mtu: Annotated[int, typer.Option(min=23, max=517, help="Largest ATT MTU that the pens agree to.")] = 517,
+    interval_ms: Annotated[float, typer.Option(min=0, max=4000, help="Connection interval; 0: none.")] = 0.0,
+    missed: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of intervals in which nothing gets through.")
+    ] = 0,
+    pens: Pens = 1,
+    seed: Seed = 0,
+    rate: Rate = 100,
+    profile: Profile = "simulated",
+    zone_cm2: Zone = 6.0,
+    as_json: AsJson = False,
+    control: Control = False,
+) -> None:
+    """Serve each pen as a Bluetooth LE peripheral, without a radio: hosts attach by HCI, and find the pens in the air.
+
+    Try it: `pen-sim ble` in one terminal, then `pen info "ble:PEN-0001?hci=tcp-client:127.0.0.1:9201"` in another.
+    """
+    try:
+        from simulator.air import Air  # noqa: PLC0415  # an extra, and slow to load
+        from simulator.peripheral import BleLine  # noqa: PLC0415
+    except ImportError:
+        _refuse("Bluetooth pens need more packages: python -m pip install 'pen-controller[ble-sim]'")
+    # It warns of each thing that a link that breaks is bound to bring.
+    logging.getLogger("bumble").setLevel(logging.CRITICAL)
+    air = Air(hci, interval_ms=interval_ms, missed=missed, seed=seed)
+
+    def line(pen: SimulatedPen, clock: Callable[[], int], _: int) -> Line:
+        return BleLine(pen, clock, air, mtu=mtu)
+
+    _serve(_pens(pens, seed, rate, profile, zone_cm2), line, air, as_json=as_json, control=control)
 
 
 def _pens(count: int, seed: int, rate: int, profile: str, zone_cm2: float) -> list[SimulatedPen]:
@@ -97,7 +143,7 @@ def _pens(count: int, seed: int, rate: int, profile: str, zone_cm2: float) -> li
     ]
 
 
-def _refuse(why: str) -> None:
+def _refuse(why: str) -> NoReturn:
     print(f"pen-sim: {why}", file=sys.stderr)
     raise typer.Exit(2)
 
@@ -105,37 +151,41 @@ def _refuse(why: str) -> None:
 def _serve(
     pens: list[SimulatedPen],
     line: Callable[[SimulatedPen, Callable[[], int], int], Line],
+    around: AbstractAsyncContextManager[object] | None = None,
     *,
     as_json: bool,
     control: bool,
 ) -> None:
+    """Run pens on their lines until told to end; `around` is open meanwhile."""
     bench = Bench()
     bench.pens = [(pen, line(pen, bench.clock_us, index)) for index, pen in enumerate(pens)]
     try:
-        asyncio.run(_run(bench, as_json=as_json, control=control))
+        asyncio.run(_run(bench, around or contextlib.nullcontext(), as_json=as_json, control=control))
     except KeyboardInterrupt:
         pass
     except OSError as error:
         _refuse(f"cannot serve: {error}")
 
 
-async def _run(bench: Bench, *, as_json: bool, control: bool) -> None:
+async def _run(bench: Bench, around: AbstractAsyncContextManager[object], *, as_json: bool, control: bool) -> None:
     running = asyncio.current_task()
     if running is not None:
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt by itself
                 asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(contextlib.suppress(asyncio.CancelledError))
+        await stack.enter_async_context(around)
+        for pen, line in bench.pens:
+            await line.plug()
+            _announce(pen, line, as_json=as_json)
         async with asyncio.TaskGroup() as group:
-            for pen, line_ in bench.pens:
-                await line_.plug()
-                _announce(pen, line_, as_json=as_json)
-            ticking = group.create_task(bench.run())
+            group.create_task(bench.run())
             if control:
                 lines = _input_lines(asyncio.get_running_loop())
                 while (command := await lines.get()) is not None:
                     group.create_task(_obey(bench, command, as_json=as_json))
-                ticking.cancel()
+                raise asyncio.CancelledError  # the end of input ends all, as a signal does
 
 
 def _announce(pen: SimulatedPen, line: Line, *, as_json: bool) -> None:
@@ -143,7 +193,7 @@ def _announce(pen: SimulatedPen, line: Line, *, as_json: bool) -> None:
         if as_json:
             print(json.dumps({"serial": pen.serial, "url": url}), flush=True)
         else:
-            print(f"{url.removeprefix('serial://')}  {pen.serial}  try: pen info {url}", flush=True)
+            print(f"{url.removeprefix('serial://')}  {pen.serial}  try: pen info {shlex.quote(url)}", flush=True)
 
 
 def _input_lines(loop: asyncio.AbstractEventLoop) -> asyncio.Queue[str | None]:
@@ -162,23 +212,25 @@ def _input_lines(loop: asyncio.AbstractEventLoop) -> asyncio.Queue[str | None]:
 
 async def _obey(bench: Bench, command: str, *, as_json: bool) -> None:
     words = command.split()
-    chosen = [(pen, line) for pen, line in bench.pens if words[-1:] == [pen.serial]] or bench.pens
-    match words:
-        case ["unplug", seconds, *_] if seconds.replace(".", "", 1).isdigit():
+    serials = [word for word in words[1:] if word.startswith("PEN-")]
+    chosen = [(pen, line) for pen, line in bench.pens if not serials or pen.serial in serials]
+    match [word for word in words if chosen and word not in serials]:
+        case ["unplug", seconds] if seconds.replace(".", "", 1).isdigit():
             for _pen, line in chosen:
                 await line.unplug()
             await asyncio.sleep(float(seconds))
             for pen, line in chosen:
                 await line.plug()
                 _announce(pen, line, as_json=as_json)
-        case ["reboot", *_]:
+        case ["reboot"]:
             for pen, _line in chosen:
                 pen.reboot(bench.clock_us())
-        case ["button", *_]:
+        case ["button"]:
             for pen, _line in chosen:
                 pen.firmware.button()
         case _:
-            print(f"pen-sim: cannot {command.strip()!r}: 'unplug SECONDS', 'reboot' or 'button'", file=sys.stderr)
+            known = f"'unplug SECONDS', 'reboot' or 'button', then {', '.join(pen.serial for pen, _ in bench.pens)}"
+            print(f"pen-sim: cannot {command.strip()!r}: {known}, or none for all", file=sys.stderr)
 
 
 def main() -> None:
