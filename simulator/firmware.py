@@ -166,7 +166,11 @@ class Firmware:
             )
             if batch is not None:
                 self._out.append(batch)
-        if due_us >= self._next_heartbeat_us or self.state is not self._said:
+        beat = due_us >= self._next_heartbeat_us
+        if beat:
+            # Whatever else was said meanwhile, and to whom: the owner's heartbeats do not wait for it.
+            self._next_heartbeat_us += HEARTBEAT_US
+        if beat or self.state is not self._said:
             self._say_state()
 
     # --- who may speak -----------------------------------------------------------------------------------------------
@@ -268,7 +272,6 @@ class Firmware:
         self._out.append(self._events.add(self._now_us % WRAP, kind, a, b))
 
     def _say_state(self) -> None:
-        self._next_heartbeat_us = self._now_us + HEARTBEAT_US
         needles, readings = self._needles, self._needles.readings
         self._said = needles.state
         flags = StateFlag(0)
