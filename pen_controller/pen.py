@@ -26,6 +26,8 @@ RENEW_S = 0.05
 """Five renewals fit the pen's lease of 250 ms."""
 DEAF_S = 0.2
 """A pen not heard for this long (four heartbeats) gets no more renewals."""
+BLIND_S = 0.5
+"""Needles that run without a sample for this long run unwatched: the guard stops them."""
 SILENT_S = 1.0
 """A line silent for this long is given up."""
 STOP_EVERY_S = 0.025
@@ -399,7 +401,7 @@ class Pen:
         if running and self._guard is None:
             # Running without a grant of ours: a stop that has not been seen to work yet.
             self._link.stop()
-        elif running and now_s - self._sample_heard_s > DEAF_S:
+        elif running and now_s - self._sample_heard_s > BLIND_S:
             self.stop_now("the pen runs but sends no samples")
         elif self.age_s <= DEAF_S:
             self._link.renew()

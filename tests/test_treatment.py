@@ -17,7 +17,8 @@ from pen_controller.limits import Request
 from pen_controller.pen import Pen
 from pen_controller.treatment import RefusedError, StoppedError, Treatment
 from protocols.words import Cause, PenState
-from tests.lines import CONFIG, PenSim, by_pty, by_tcp, needs_pty, until
+from tests.lines import CONFIG, PenSim, by_pty, by_tcp, needs_pty
+from tests.running import until
 
 CHEEK = PlanArea(area="cheek", depth_mm=1.0, rate_hz=100.0, passes=1, size_cm2=4.0)
 LONG = CHEEK.model_copy(update={"size_cm2": 40.0})
