@@ -104,7 +104,13 @@ class TomlFile:
         try:
             return model.model_validate(raw)
         except ValidationError as error:
-            for detail in error.errors():
+            details = error.errors()
+            for detail in details:
+                place = detail["loc"]
+                if detail["type"] == "too_short" and any(
+                    each["loc"][: len(place)] == place != each["loc"] for each in details
+                ):
+                    continue  # it is short of those that are refused themselves
                 value = MISSING if detail["type"] == "missing" else detail["input"]
                 self.refuse(_dotted((*at, *detail["loc"])), value, _expected(detail, model))
             return None

@@ -258,3 +258,12 @@ def test_a_plan_for_a_blocked_area_does_not_load(directory: Path) -> None:
     spoil(plan, '"periorbital"', '"eyelid"')
     with pytest.raises(ConfigError, match=r'areas\[2\]\.area = "eyelid": expected one of'):
         config.load_plan(plan, SHIPPED)
+
+
+def test_an_area_refused_by_itself_is_not_also_missed(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'title = "t"\nindication = "fine_lines"\nfitzpatrick = 2\n'
+        '[[areas]]\narea = "cheek"\ndepth_mm = nan\nrate_hz = 100\npasses = 1\n'
+    )
+    assert [problem.key for problem in config.check(plan)] == ["areas[0].depth_mm"]
