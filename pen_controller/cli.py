@@ -24,7 +24,7 @@ app = typer.Typer(
     name="pen",
     help="Control and telemetry for automated microneedling pens.\n\n"
     "Not a cleared medical device: its limits are defaults with sources, which a clinic approves for itself.\n\n"
-    "Exit status: 0 good, 2 usage or configuration, 3 pen or line, 4 refused by a limit, 5 telemetry.",
+    "Exit status: 0 good, 2 usage or configuration, 3 pen or line, 4 refused by a limit, 5 telemetry, 130 Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -134,7 +134,7 @@ def run(
     loaded, wanted = _load_plan(plan, config)
     console = _console(quiet=as_json)
     path = journal or _data_folder() / "journal.sqlite"
-    figures = _run(_treat(wanted, loaded, pen, path, console, broker=broker, publish=telemetry, yes=yes))
+    figures, ended = _run(_treat(wanted, loaded, pen, path, console, broker=broker, publish=telemetry, yes=yes))
     if as_json:
         print(json.dumps(figures))
     else:
@@ -142,6 +142,8 @@ def run(
 
         console.print(table_of(figures))
         console.print(f"The record lies in {figures['journal']}", soft_wrap=True, highlight=False)
+    if ended is not None:
+        _fail(_status_of(ended), str(ended))
     if figures["published"] is False:
         _fail(NO_TELEMETRY, "not all records reached the broker; they wait in the journal for the next run")
 
@@ -226,6 +228,7 @@ def _run(work: Coroutine[Any, Any, Any], *, until_interrupted: bool = False) -> 
         until_interrupted: Ctrl-C is how it ends. Such work talks MQTT, for which Windows needs a selector loop.
     """
     from pen_controller.config import ConfigError
+    from pen_controller.console import NobodyError
     from pen_controller.errors import PenError
     from pen_controller.journal import JournalError
     from pen_controller.pen import LimitError
@@ -238,15 +241,26 @@ def _run(work: Coroutine[Any, Any, Any], *, until_interrupted: bool = False) -> 
     except KeyboardInterrupt:
         if until_interrupted:
             raise typer.Exit(0) from None
-        _fail(INTERRUPTED, "ended by Ctrl-C; the needles are stopped")
-    except (RefusedError, LimitError) as error:
-        _fail(REFUSED, str(error))
-    except PenError as error:
-        _fail(NO_PEN, str(error))
-    except (ConfigError, JournalError, ValueError) as error:
+        _fail(INTERRUPTED, "ended by Ctrl-C; the pen was told to stop")
+    except (RefusedError, LimitError, PenError) as error:
+        _fail(_status_of(error), str(error))
+    except (ConfigError, JournalError, NobodyError, ValueError, OSError) as error:
         _fail(BAD_USAGE, str(error))
     except (BrokerError, ImportError) as error:
         _fail(NO_TELEMETRY, str(error))
+
+
+def _status_of(error: Exception) -> int:
+    from pen_controller.console import NobodyError
+    from pen_controller.errors import PenRefusedError
+    from pen_controller.pen import LimitError
+    from pen_controller.treatment import RefusedError
+    from protocols.words import Result
+
+    by_limit = isinstance(error, PenRefusedError) and error.answer.result in (Result.OVER_LIMIT, Result.CARTRIDGE)
+    if isinstance(error, NobodyError):
+        return BAD_USAGE
+    return REFUSED if by_limit or isinstance(error, RefusedError | LimitError) else NO_PEN
 
 
 def _fail(status: int, why: str) -> NoReturn:
@@ -355,10 +369,17 @@ async def _treat(
     broker: str | None,
     publish: bool,
     yes: bool,
-) -> dict[str, Any]:
-    from pen_controller.console import Typist, report, run_plan
+) -> tuple[dict[str, Any], Exception | None]:
+    """Treat a plan; return the figures, and what ended it early, if anything did."""
+    from pen_controller.console import NobodyError, Typist, report, run_plan
+    from pen_controller.errors import PenError
     from pen_controller.service import broker_for, treatment_service
+    from pen_controller.telemetry.mqtt import broker_url
+    from pen_controller.treatment import RefusedError
 
+    if broker is not None:
+        broker_url(broker)
+    ended: Exception | None = None
     async with contextlib.AsyncExitStack() as stack:
         url = await stack.enter_async_context(broker_for(broker)) if publish else None
         if url:
@@ -366,8 +387,13 @@ async def _treat(
         async with treatment_service(
             pen, journal, config, broker=url, indication=plan.indication, fitzpatrick=plan.fitzpatrick
         ) as service:
-            complete = await run_plan(service, plan, Typist(console, go_on=yes), console)
-        return report(service) | {"complete": complete, "published": service.all_published}
+            complete = False
+            try:
+                complete = await run_plan(service, plan, Typist(console, go_on=yes), console)
+            except (PenError, RefusedError, NobodyError) as error:
+                ended = error
+        how = {"complete": complete, "published": service.all_published, "ended": str(ended) if ended else None}
+        return report(service) | how, ended
 
 
 def main() -> None:

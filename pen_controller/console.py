@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -12,18 +12,27 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from pen_controller.config import Plan, PlanArea
+from pen_controller.errors import LinkError
 from pen_controller.service import Service
 from pen_controller.treatment import Live, StoppedError
+from protocols.words import PenState
 
 
 class Person(Protocol):
     """Whoever decides."""
 
-    async def ready(self, area: PlanArea) -> bool:
+    async def ready(self, area: PlanArea, warnings: Sequence[str]) -> bool:
         """Whether to treat this area now; False leaves it out."""
 
+    async def reconnect(self, reason: str) -> bool:
+        """The line is lost for this reason: whether to try again."""
+
     async def resume(self, area: PlanArea, reason: str) -> bool:
-        """The needles stopped for this reason: whether to resume the area."""
+        """The needles stopped for this reason: whether to let them run again in this area."""
+
+
+class NobodyError(Exception):
+    """A question was asked, and nobody is there to answer it."""
 
 
 class Typist:
@@ -32,13 +41,18 @@ class Typist:
     Args:
         console: where the questions go.
         go_on: do not ask before each area. Resuming after a stop is asked all the same.
+
+    Raises:
+        NobodyError: standard input has ended.
     """
 
     def __init__(self, console: Console, *, go_on: bool) -> None:
         self._console, self._go_on = console, go_on
 
-    async def ready(self, area: PlanArea) -> bool:
+    async def ready(self, area: PlanArea, warnings: Sequence[str]) -> bool:
         """See `Person.ready`."""
+        for warning in warnings:
+            self._console.print(f"Warning: {warning}", style="yellow", highlight=False)
         if self._go_on:
             return True
         what = (
@@ -46,13 +60,24 @@ class Typist:
         )
         return await self._ask(f"Next {what}. Enter starts the needles, s skips: ") != "s"
 
+    async def reconnect(self, reason: str) -> bool:
+        """See `Person.reconnect`."""
+        self._say_stopped(reason)
+        return await self._ask("Put the line right. Enter tries again, q ends the treatment: ") != "q"
+
     async def resume(self, area: PlanArea, reason: str) -> bool:
         """See `Person.resume`."""
-        self._console.print(f"[bold red]Stopped[/]: {reason}", highlight=False)
-        return await self._ask(f"Resume {area.area} with what is left of it? y resumes, Enter ends it: ") == "y"
+        self._say_stopped(reason)
+        return (
+            await self._ask(f"Resume {area.area} with what is left of it? y resumes, Enter ends the treatment: ") == "y"
+        )
+
+    def _say_stopped(self, reason: str) -> None:
+        self._console.print("[bold red]Stopped[/]:", reason, highlight=False)
 
     async def _ask(self, question: str) -> str:
         """Read one line. A thread waits for it, so that the lease goes on; it does not keep the program alive."""
+        _forget_typed()
         self._console.print(question, end="")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[str] = loop.create_future()
@@ -67,7 +92,18 @@ class Typist:
                 loop.call_soon_threadsafe(give, line)
 
         threading.Thread(target=read, daemon=True).start()
-        return (await answer).strip().lower()
+        line = await answer
+        if not line:
+            raise NobodyError("nobody answers at standard input; to start each area without asking: --yes")
+        return line.strip().lower()
+
+
+def _forget_typed() -> None:
+    """Throw away what was typed before the question stood there: it answers something else."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import termios  # noqa: PLC0415  # POSIX only
+
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
 
 @contextlib.contextmanager
@@ -105,25 +141,39 @@ async def run_plan(service: Service, plan: Plan, person: Person, console: Consol
     """
     complete = True
     for area in plan.areas:
-        if await person.ready(area):
-            await _treat(service, area, person, console)
-        else:
-            complete = False
+        why = ""
+        while True:
+            await _recover(service, area, person, why)
+            grant = await service.treatment.check(area)
+            if not why and not await person.ready(area, grant.warnings):
+                complete = False
+                break
+            try:
+                with _progress_of(service, area, console):
+                    await service.treatment.treat(area)
+            except StoppedError as stopped:
+                why = str(stopped)
+            else:
+                break
     return complete
 
 
-async def _treat(service: Service, area: PlanArea, person: Person, console: Console) -> None:
-    """Treat one area; after each stop the person decides whether to resume it."""
-    while True:
-        try:
-            with _progress_of(service, area, console):
-                await service.treatment.treat(area)
-        except StoppedError as stopped:
-            if not await person.resume(area, str(stopped)):
-                raise
-            await service.treatment.resume("clinician")
-        else:
-            return
+async def _recover(service: Service, area: PlanArea, person: Person, why: str) -> None:
+    """Have the pen back, unlatched, if the person wants it so. Raises `StoppedError` if not."""
+    pen, treatment = service.pen, service.treatment
+    while not pen.connected:
+        if not await person.reconnect(why or pen.stop_reason or "the line is lost"):
+            raise StoppedError(why)
+        with contextlib.suppress(LinkError):
+            await treatment.reconnect()
+    state = pen.state
+    if state.state is not PenState.LATCHED and not why:
+        return
+    cause = f"the pen latched: {state.cause.name.lower().replace('_', ' ')}" if state.state is PenState.LATCHED else ""
+    reason = "; ".join(filter(None, [why, cause]))
+    if not await person.resume(area, reason):
+        raise StoppedError(reason)
+    await treatment.resume("clinician", state.latch_id)
 
 
 def report(service: Service) -> dict[str, Any]:

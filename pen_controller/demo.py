@@ -13,8 +13,8 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from pen_controller.config import Config, Plan, PlanArea
 from pen_controller.console import report, run_plan, table_of
 from pen_controller.errors import LinkError
 from pen_controller.journal import Journal, Record
-from pen_controller.limits import Request
 from pen_controller.service import Service, broker_for, treatment_service
 from pen_controller.telemetry.broker import BrokerError
 from pen_controller.telemetry.watch import LISTENING
@@ -49,7 +48,6 @@ class _Cable:
     pulled: bool = False
     noticed_ms: float | None = None
     resumed_by: str = ""
-    reasons: list[str] = field(default_factory=list)
 
 
 class _Script:
@@ -60,9 +58,10 @@ class _Script:
         self._simulator, self._say = simulator, say
         self._pull_in = plan.areas[min(1, len(plan.areas) - 1)].area
         self._pulled_s = 0.0
+        self._tries = 0
 
-    async def ready(self, area: PlanArea) -> bool:
-        return bool(area)
+    async def ready(self, area: PlanArea, warnings: Sequence[str]) -> bool:
+        return bool(area) and not warnings
 
     def watch(self, live: Live) -> None:
         if not self.cable.pulled and live.area.area == self._pull_in and live.area.counter.passes >= PULL_AT_PASSES:
@@ -70,13 +69,17 @@ class _Script:
             self._pulled_s = time.monotonic()
             _command(self._simulator, f"unplug {UNPLUGGED_S}")
 
-    async def resume(self, area: PlanArea, reason: str) -> bool:
+    async def reconnect(self, reason: str) -> bool:
         self.cable.noticed_ms = round((time.monotonic() - self._pulled_s) * 1000, 1)
-        self.cable.reasons.append(reason)
-        self._say(f"Cable pulled in {area.area}: {reason}. The pen stops itself; a person resumes when it is back.")
+        self._say(f"Cable pulled: {reason}. The pen stops itself; a person puts it back.")
         await asyncio.sleep(UNPLUGGED_S + 1.5)
+        self._tries += 1
+        return self._tries == 1
+
+    async def resume(self, area: PlanArea, reason: str) -> bool:
+        self._say(f"A person is shown why: {reason}. They resume {area.area}.")
         self.cable.resumed_by = "demonstration"
-        return len(self.cable.reasons) == 1
+        return self.cable.pulled and self._tries == 1
 
 
 def _command(simulator: Process, line: str) -> None:
@@ -122,7 +125,7 @@ async def run_demo(
             figures = report(service)
         async with _reopened(service) as records:
             await subscriber.until(service.treatment.session, sum(record.out_seq is not None for record in records))
-            figures |= _checked(figures, script.cable, records, subscriber, service.treatment.session)
+            figures |= _checked(figures, plan, script.cable, records, subscriber)
     figures["seconds"] = round(time.monotonic() - began_s, 1)
     figures["checks"]["under 60 s"] = figures["seconds"] < 60
     figures["good"] = all(figures["checks"].values())
@@ -131,11 +134,8 @@ async def run_demo(
 
 async def _ask_too_much(service: Service, config: Config, plan: Plan, say: Callable[[str], None]) -> None:
     thin = min(plan.areas, key=lambda area: config.areas[area.area].depth_mm.hard)
-    request = Request(
-        thin.area, plan.indication, plan.fitzpatrick, TOO_DEEP_MM, thin.rate_hz, thin.passes, thin.size_cm2
-    )
     try:
-        await service.treatment.authorize(request)
+        await service.treatment.check(thin.model_copy(update={"depth_mm": TOO_DEEP_MM}))
     except RefusedError as refused:
         say(f"Refused, as it must be: {refused}")
 
@@ -172,10 +172,12 @@ async def _simulator(seed: int, zone_cm2: float, *, ble: bool) -> AsyncIterator[
         line = ["ble", "--hci", "tcp-server:127.0.0.1:0"] if ble else line
         options = ["--json", "--control", "--seed", str(seed), "--zone-cm2", str(zone_cm2)]
         async with _process("simulator", *line, *options) as process:
+            announced = b""
             if process.stdout is None:
                 raise LinkError("the simulator has no output")
-            async with asyncio.timeout(READY_S):
-                announced = await process.stdout.readline()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READY_S):
+                    announced = await process.stdout.readline()
             if not announced:
                 raise LinkError("the simulator did not start")
             yield process, json.loads(announced)["url"]
@@ -240,9 +242,10 @@ async def _listening(process: Process) -> None:
 
 
 def _checked(
-    figures: dict[str, Any], cable: _Cable, records: list[Record], subscriber: _Subscriber, session: str
+    figures: dict[str, Any], plan: Plan, cable: _Cable, records: list[Record], subscriber: _Subscriber
 ) -> dict[str, Any]:
     """The figures of the line, the stop and the telemetry, and whether each holds."""
+    session, slowest_hz = figures["session"], min(area.rate_hz for area in plan.areas)
     published = sorted(record.out_seq for record in records if record.out_seq is not None)
     received = subscriber.seen.get(session, [])
     events = [record.body for record in records if record.kind == "pen_event"]
@@ -250,8 +253,7 @@ def _checked(
     lease_stop = _lease_stop(events)
     passes = sum(record.kind == "pass" for record in records)
     areas = figures["areas"]
-    # Two strokes of the slowest area may pass until the needles are home.
-    bound_us = LEASE_BOUND_US + 2 * 1_000_000 // 60
+    bound_us = LEASE_BOUND_US + 2 * 1_000_000 // slowest_hz
     return {
         "refused": [refusal["message"] for refusal in figures["refusals"]],
         "cable": {

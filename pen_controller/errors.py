@@ -12,6 +12,10 @@ class LinkError(PenError):
     """The line could not be opened, broke, or leads to no pen."""
 
 
+class UrlError(ValueError):
+    """A URL that can name no pen; the text says which forms do."""
+
+
 class CommandLostError(PenError):
     """The command did not reach the pen, and the pen has said that it never will be executed."""
 

@@ -94,13 +94,15 @@ class Guard:
     def check(self, batch: SampleArray) -> Violation | None:
         """Judge a batch of samples in order; return the first violation, if any.
 
-        Samples taken while the pen did not run count for time and strokes only.
+        Of samples taken while the pen says that it does not run, only the depth is judged.
         """
         columns = (batch[name].tolist() for name in _JUDGED)
         for t_us, strokes, depth_um, force_mn, rate_dhz, flags in zip(*columns, strict=True):
             if self._is_earlier(t_us):
                 continue
             step_us, turned = self._step(t_us, strokes)
+            if depth_um > self._depth_cap_um + DEPTH_TOLERANCE_UM:
+                return Violation("depth", depth_um / 1000, self._depth_cap_um / 1000, "mm")
             if not flags & _RUNNING:
                 continue
             self._run(step_us)
@@ -146,9 +148,7 @@ class Guard:
         return None
 
     def _depth(self, depth_um: int, turned: int) -> Violation | None:
-        """No reading over the cap; and of every few strokes, the deepest as deep as was set."""
-        if depth_um > self._depth_cap_um + DEPTH_TOLERANCE_UM:
-            return Violation("depth", depth_um / 1000, self._depth_cap_um / 1000, "mm")
+        """Of every few strokes, the deepest is as deep as was set."""
         self._window_crest_um = max(self._window_crest_um, depth_um)
         self._window_strokes += turned
         if self._window_strokes < CREST_STROKES:

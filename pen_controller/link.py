@@ -81,13 +81,15 @@ class Link:
         self._hear, self._on_lost = hear, lost
         self._loop = asyncio.get_running_loop()
         self._decoder = Decoder()
-        self._lost_why: str | None = None
+        self.lost_why: str | None = None
+        """Why the line is over; None while it stands."""
         self._counter = 0
         self._pen_epoch = 0
         self._pen_counter = 0
         self._newest: list[int] = []
         self._frames_said = self._frames_heard = 0
         self._command_id = 0
+        self._stops = 0
         self._waiting: dict[type[Message] | int, asyncio.Future[Message]] = {}
         self._one_command = asyncio.Lock()
         self._seen_t_us: int | None = None
@@ -140,7 +142,7 @@ class Link:
         await self._transport.close()
 
     def _lose(self, why: str) -> None:
-        if self._lost_why is None:
+        if self.lost_why is None:
             self._fail(why)
             self._on_lost(why)
 
@@ -149,13 +151,13 @@ class Link:
         self._lose(why)
 
     def _fail(self, why: str) -> None:
-        if self._lost_why is None:
-            self._lost_why = why
+        if self.lost_why is None:
+            self.lost_why = why
         self.claimed_epoch = 0
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done():
-                future.set_exception(LinkError(f"{self._transport.name}: {self._lost_why}"))
+                future.set_exception(LinkError(f"{self._transport.name}: {self.lost_why}"))
                 future.exception()  # whoever waits gets it; nobody may wait any more
 
     # --- asking ------------------------------------------------------------------------------------------------------
@@ -192,8 +194,8 @@ class Link:
 
     async def _exchange(self, message: Message, key: type[Message] | int, timeout_s: float) -> Message:
         """Send, and wait for what comes under `key`: a message type, or a command id. Raises `TimeoutError`."""
-        if self._lost_why is not None:
-            raise LinkError(f"{self._transport.name}: {self._lost_why}")
+        if self.lost_why is not None:
+            raise LinkError(f"{self._transport.name}: {self.lost_why}")
         future = self._waiting.get(key)
         if future is None or future.done():
             future = self._waiting[key] = self._loop.create_future()
@@ -217,6 +219,8 @@ class Link:
                 answer = await self._claim_once(claim)
             except TimeoutError:
                 continue
+            if self.lost_why is not None:
+                break
             if answer.result is Result.OK:
                 self.claimed_epoch = self._pen_epoch
                 return
@@ -250,7 +254,10 @@ class Link:
             LinkError: the line is lost.
         """
         async with self._one_command:
+            stops = self._stops
             for _ in range(COMMAND_TRIES):
+                if self._stops != stops:
+                    raise CommandLostError(f"STOP was sent before the command to {name} reached the pen")
                 command = make(self._next_id())
                 answer = await self._execute(name, command)
                 if answer.result is Result.OK:
@@ -289,12 +296,16 @@ class Link:
             self.claimed_epoch = 0
 
     def renew(self) -> None:
-        """Renew the lease, quoting the newest pen time heard; not on a line so slow that it would come late."""
-        if self.claimed_epoch and self._seen_t_us is not None and not self._transport.waiting:
-            self._send(Renew(self._seen_t_us))
+        """Renew the lease, quoting the newest pen time heard."""
+        if self.claimed_epoch and self._seen_t_us is not None:
+            self._transport.write(self._frame(Renew(self._seen_t_us)), latest=True)
 
     def stop(self) -> None:
-        """Send STOP, ahead of all that has not yet left. Takes no lock and waits for nothing."""
+        """Send STOP, ahead of all that has not yet left. Takes no lock and waits for nothing.
+
+        A command whose fate is open is not sent again after it.
+        """
+        self._stops += 1
         self._transport.write(self._frame(Stop()), urgent=True)
 
     def _next_id(self) -> int:
@@ -323,7 +334,7 @@ class Link:
                 self._take(frame, message)
 
     def _take(self, frame: Frame, message: AnyMessage) -> None:
-        if self._lost_why is not None:
+        if self.lost_why is not None:
             return
         self.heard_s = self._loop.time()
         if isinstance(message, State) and self._boot_id not in (None, message.boot_id):
@@ -373,7 +384,7 @@ class Link:
             self._lose("another program has claimed the pen")
         elif self.claimed_epoch and StateFlag.CLAIMED not in state.flags:
             self._lose("the pen was not renewed for two seconds and has let go of this program")
-        return self._lost_why is None
+        return self.lost_why is None
 
     def _resolve(self, key: type[Message] | int, message: Message) -> None:
         future = self._waiting.pop(key, None)

@@ -65,6 +65,7 @@ class Pen:
         self._events: Subscription[Event] = Subscription(keep=True)
         self._last_event = 0
         self._sample_heard_s = 0.0
+        self._stop_unseen = False
         self._changed = asyncio.Event()
 
     @classmethod
@@ -110,6 +111,7 @@ class Pen:
             await link.close()
             raise
         self._lost_why = self.stop_reason = None
+        self._stop_unseen = False
 
     def _meet(self, identity: Identity) -> None:
         known = self._known
@@ -150,6 +152,11 @@ class Pen:
         return self._state
 
     @property
+    def may_run(self) -> bool:
+        """Whether the needles run, or may: the pen's last word may not show a start or a stop yet."""
+        return self.connected and (self._guard is not None or self._stop_unseen or not self.state.stopped)
+
+    @property
     def age_s(self) -> float:
         """Seconds since the pen's last word."""
         heard_s = self._link.heard_s
@@ -170,8 +177,7 @@ class Pen:
 
     async def _leave(self) -> None:
         try:
-            # A start may be under way that the pen's last word does not show.
-            if self.connected and (self._guard is not None or not self.state.stopped):
+            if self.may_run:
                 with contextlib.suppress(PenError):
                     await self.stop()
         finally:
@@ -231,6 +237,9 @@ class Pen:
         except PenError:
             self._guard = before if self._grant else None
             raise
+        if self._grant is None:
+            self.stop_now()
+            raise PenError("the pen was told to stop while it was being started")
 
     async def set(self, depth_mm: float, rate_hz: float) -> None:
         """Change depth and rate while the needles run. Raises as `start` does."""
@@ -272,6 +281,7 @@ class Pen:
         """Send STOP and wait for nothing. The control loop repeats it until the pen is seen stopped."""
         if self.connected:
             self._link.stop()
+            self._stop_unseen = True
             self._disarmed()
             self.stop_reason = reason or self.stop_reason
 
@@ -298,6 +308,10 @@ class Pen:
             return await self._link.command(name, make)
         except UncertainError as error:
             self.stop_now(str(error))
+            raise
+        except asyncio.CancelledError:
+            # Nobody waits for its outcome any more, so nobody may be left to stop what it begins.
+            self.stop_now(f"the command to {name} was called off")
             raise
 
     def _need_link(self) -> None:
@@ -376,6 +390,7 @@ class Pen:
     def _on_state(self, state: State) -> None:
         self._state = state
         if state.state is PenState.LATCHED:
+            self._stop_unseen = False
             self._disarmed()
         # What the pen has already forgotten cannot be asked for.
         self._last_event = max(self._last_event, state.first_event - 1)
@@ -398,8 +413,7 @@ class Pen:
             self._link.lose("the pen has fallen silent")
             return
         running = self.state.state is PenState.RUNNING
-        if running and self._guard is None:
-            # Running without a grant of ours: a stop that has not been seen to work yet.
+        if self._stop_unseen or (running and self._guard is None):
             self._link.stop()
         elif running and now_s - self._sample_heard_s > BLIND_S:
             self.stop_now("the pen runs but sends no samples")

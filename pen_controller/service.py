@@ -92,9 +92,11 @@ async def _publishing(service: Service, broker: str) -> AsyncIterator[None]:
     """Publish the treatment's records, who the pen is, its state and what it does now; send the rest on leaving."""
     pen, treatment = service.pen, service.treatment
     async with Publisher(service.journal, broker, treatment.config.clinic.site, pen.identity.serial) as publisher:
-        async with _telling(pen, treatment, publisher):
-            yield
-        service.all_published = await publisher.drained(DRAIN_S)
+        try:
+            async with _telling(pen, treatment, publisher):
+                yield
+        finally:
+            service.all_published = await publisher.drained(DRAIN_S)
 
 
 @contextlib.asynccontextmanager

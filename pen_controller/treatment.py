@@ -6,7 +6,6 @@ passes -> journal -> whoever watches. Nothing resumes by itself: after a stop or
 
 import asyncio
 import contextlib
-import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -15,14 +14,14 @@ from typing import Any, Self
 
 from pen_controller import limits
 from pen_controller.config import Config, PlanArea
-from pen_controller.errors import LinkError, PenError, UncertainError
-from pen_controller.journal import Journal, Outlet
+from pen_controller.errors import CommandLostError, LinkError, PenError, PenRefusedError, UncertainError
+from pen_controller.journal import Journal, JournalError, Outlet
 from pen_controller.limits import CartridgeTag, Delivered, Envelope, Grant, Refusal, Request
 from pen_controller.passes import PassCounter
-from pen_controller.pen import EPOCH_DAY, Pen
+from pen_controller.pen import EPOCH_DAY, LimitError, Pen
 from protocols.messages import Cartridge, Event
 from protocols.samples import SampleArray
-from protocols.words import PenState
+from protocols.words import PenState, Result, SampleFlag
 
 EVENTS_SETTLE_S = 1.0
 """How long the end of a treatment waits for the pen's last events; a lost line must not hold it up."""
@@ -99,7 +98,7 @@ class Treatment:
         self._indication, self._fitzpatrick = indication, fitzpatrick
         self._boot_id = pen.identity.boot_id
         self._last_area: AreaCount | None = None
-        self._recorded_event = 0
+        self._recorded_event = self._earlier_events = 0
         self._event_recorded = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -107,14 +106,17 @@ class Treatment:
         await self.record("treatment_begun", {"indication": self._indication, "treatment": self.token})
         # What says something about the patient stays in the journal.
         await self.record("skin", {"fitzpatrick": self._fitzpatrick}, topic=None)
+        self._earlier_events = self._pen.state.last_event
         self._listening = asyncio.create_task(self._record_events(), name="record the pen's events")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """End: the needles are stopped if they still run, and the summary is recorded."""
-        if self._pen.connected and not self._pen.state.stopped:
-            self._pen.stop_now("the treatment ended while the needles ran")
         try:
+            if self._pen.may_run:
+                self._stop("the treatment ended while the needles ran")
+                with contextlib.suppress(PenError):
+                    await self._pen.stop()
             await self._settle_events()
             await self._end()
         finally:
@@ -134,7 +136,7 @@ class Treatment:
             JournalError: the record cannot be written; the pen has been stopped.
         """
         request = self._request(wanted)
-        count = self._count(request, await self.authorize(request), wanted.passes)
+        count = self._count(request, await self._authorize(request), wanted.passes)
         try:
             await self._do("arm", _caps(count.grant), lambda: self._pen.arm(count.grant, today=_today()))
             samples = self._pen.samples()
@@ -142,14 +144,30 @@ class Treatment:
             await self._do("start", _set_point(wanted), lambda: self._pen.start(wanted.depth_mm, wanted.rate_hz))
             await self._run(count, samples)
             await self._do("disarm", {"area": wanted.area}, self._pen.disarm)
+        except (LinkError, UncertainError, CommandLostError) as error:
+            self._stop(str(error))
+            raise StoppedError(str(error)) from error
+        except PenRefusedError as error:
+            self._stop(str(error))
+            if error.answer.result is Result.LATCHED:
+                raise StoppedError(str(error)) from error
+            raise
         except BaseException as error:
-            if self._pen.connected and not self._pen.state.stopped:
-                self._pen.stop_now(str(error) or type(error).__name__)
+            self._stop(str(error) or "called off")
             raise
         await self.record("area_done", self._summary(count))
         return count
 
-    async def authorize(self, request: Request) -> Grant:
+    async def check(self, wanted: PlanArea) -> Grant:
+        """Ask whether this may be given to an area, and with which warnings; nothing moves.
+
+        Raises:
+            RefusedError: a limit forbids it; the refusal is recorded.
+            LinkError: the pen does not answer.
+        """
+        return await self._authorize(self._request(wanted))
+
+    async def _authorize(self, request: Request) -> Grant:
         """Hold a request against every limit; record and raise the refusal if one forbids it.
 
         Raises:
@@ -172,7 +190,7 @@ class Treatment:
             cartridge=_tag(await self._pen.cartridge()),
             treatment=self.token,
             today=_today(),
-            delivered=Delivered(done.counter.passes, done.counter.punctures) if done else Delivered(),
+            delivered=Delivered(int(done.counter.passes), done.counter.punctures) if done else Delivered(),
         )
         if isinstance(verdict, Grant):
             return verdict
@@ -180,36 +198,45 @@ class Treatment:
         await self.record("refusal", {**asdict(verdict), "request": asdict(request) | {"fitzpatrick": None}})
         raise RefusedError(verdict)
 
-    async def resume(self, by: str) -> None:
-        """A person lets the treatment go on after a stop: reconnect if need be, and clear the latch they were shown.
-
-        The pen comes back disarmed; `treat` arms and starts it anew, with what is left.
-
-        Args:
-            by: who resumes, in a word without a name: "clinician".
+    async def reconnect(self) -> None:
+        """Open the line again after it was lost. The pen comes back stopped, disarmed and, if it ran, latched.
 
         Raises:
-            PenError: the pen cannot be had back, or its latch not be cleared.
+            PenError: the pen cannot be had back.
         """
-        await self.record("resume", {"by": by, "connected": self._pen.connected})
-        if not self._pen.connected:
-            await self._pen.reconnect()
+        await self._pen.reconnect()
         for count in self.areas.values():
             count.counter.forget_place()
             if self._pen.identity.boot_id != self._boot_id:
                 count.counter.forget_counters()
-        self._boot_id = self._pen.identity.boot_id
+        if self._pen.identity.boot_id != self._boot_id:
+            self._boot_id = self._pen.identity.boot_id
+            self._recorded_event = self._earlier_events = 0
+        await self.record("reconnected", {"state": self._pen.state.state.name.lower()})
+
+    async def resume(self, by: str, latch_id: int) -> None:
+        """A person lets the treatment go on after a stop, having been shown why the pen latched.
+
+        The pen stays disarmed; `treat` arms and starts it anew, with what is left.
+
+        Args:
+            by: who resumes, in a word without a name: "clinician".
+            latch_id: the latch the person was shown (`pen.state.latch_id`); a newer one stays.
+
+        Raises:
+            PenError: the pen is gone, or its latch is another by now.
+        """
         state = self._pen.state
+        await self.record("resume", {"by": by, "state": state.state.name.lower(), "cause": state.cause.name.lower()})
         if state.state is PenState.LATCHED:
-            shown = {"latch_id": state.latch_id, "cause": state.cause.name.lower()}
-            await self._do("clear", shown, lambda: self._pen.clear(state.latch_id))
+            await self._do("clear", {"latch_id": latch_id}, lambda: self._pen.clear(latch_id))
 
     # --- running -----------------------------------------------------------------------------------------------------
 
     def _request(self, wanted: PlanArea) -> Request:
-        """What to ask the limits for: the passes that are still to come."""
-        done = self.areas[wanted.area].counter.passes if wanted.area in self.areas else 0
-        passes = max(1, math.ceil(wanted.passes - done))
+        """What to ask the limits for: the passes that are still to come, the one under way among them."""
+        done = int(self.areas[wanted.area].counter.passes) if wanted.area in self.areas else 0
+        passes = max(1, wanted.passes - done)
         return Request(
             wanted.area,
             self._indication,
@@ -237,20 +264,32 @@ class Treatment:
     async def _run(self, count: AreaCount, samples: AsyncIterator[SampleArray]) -> None:
         """Count until the area is done. Raises `StoppedError` if the needles stop first."""
         try:
-            async for batch in samples:
-                self._take(count, batch)
-                if count.counter.passes >= count.wanted_passes:
-                    return
-                if self._pen.state.state is PenState.LATCHED or self._pen.stop_reason:
-                    break
-                if self._journal.failed is not None:
-                    raise self._journal.failed
-            reason = self._pen.stop_reason or _cause(self._pen)
+            reason = await self._count_samples(count, samples)
         except LinkError as error:
             reason = str(error)
+        if reason is None:
+            return
         count.counter.forget_place()
         await self.record("interrupted", {"area": count.area, "reason": reason})
         raise StoppedError(reason)
+
+    async def _count_samples(self, count: AreaCount, samples: AsyncIterator[SampleArray]) -> str | None:
+        """Count until the area is done; return why it ended earlier, if it did."""
+        ran = False
+        async for batch in samples:
+            self._take(count, batch)
+            if count.counter.passes >= count.wanted_passes:
+                return None
+            ran = ran or bool(int(batch["flags"][-1]) & SampleFlag.RUNNING)
+            if self._pen.stop_reason:
+                return self._pen.stop_reason
+            if ran and self._pen.state.state not in (PenState.RUNNING, PenState.STOPPING):
+                return f"the pen stopped: {self._pen.state.cause.name.lower().replace('_', ' ')}"
+            if self._journal.failed is not None:
+                raise self._journal.failed
+            if self._listening.done():
+                return "the pen's events are no longer recorded"
+        return "the pen was closed"
 
     def _take(self, count: AreaCount, batch: SampleArray) -> None:
         pen_t_us = int(batch["t_us"][-1])
@@ -265,9 +304,7 @@ class Treatment:
                 "duration_s": done.duration_s,
                 "how": done.how,
             }
-            self._journal.post(
-                self.session, "pass", body, pen=self._pen.identity.serial, pen_t_us=pen_t_us, topic="pass"
-            )
+            self._post("pass", body, pen_t_us, topic="pass")
         for watch in self.watchers:
             watch(Live(count, batch[-1]))
 
@@ -284,17 +321,41 @@ class Treatment:
         await self.record("intent", {"command": command, **body})
         try:
             await act()
-        except PenError as error:
-            outcome = "uncertain" if isinstance(error, UncertainError) else "failed"
-            await self.record("outcome", {"command": command, "outcome": outcome, "reason": str(error)})
+        except (CommandLostError, PenRefusedError, LimitError) as error:
+            await self.record("outcome", {"command": command, "outcome": "failed", "reason": str(error)})
+            raise
+        except BaseException as error:
+            # It may have been executed. This must not wait, nor be called off like the command itself.
+            reason = str(error) or type(error).__name__
+            self._post("outcome", {"command": command, "outcome": "uncertain", "reason": reason})
             raise
         await self.record("outcome", {"command": command, "outcome": "done"})
+
+    def _stop(self, reason: str) -> None:
+        """Tell the pen to stop if it may run, and then the record; wait for neither."""
+        if self._pen.may_run:
+            self._pen.stop_now(reason)
+            self._post("stop", {"reason": reason})
+
+    def _post(self, kind: str, body: Mapping[str, Any], pen_t_us: int | None = None, topic: Outlet = "event") -> None:
+        """Put something on the record without waiting. A journal that is closed or broken shows elsewhere."""
+        with contextlib.suppress(JournalError):
+            self._journal.post(
+                self.session, kind, dict(body), pen=self._pen.identity.serial, pen_t_us=pen_t_us, topic=topic
+            )
 
     async def _record_events(self) -> None:
         """Record what the pen reports, and only then let it forget."""
         async for event in self._pen.events():
+            # What the pen reports of before belongs to another treatment: it is kept, and not published under this one.
+            earlier = event.number <= self._earlier_events
             await self._journal.append(
-                self.session, "pen_event", _event(event), pen=self._pen.identity.serial, pen_t_us=event.t_us
+                self.session,
+                "earlier_pen_event" if earlier else "pen_event",
+                _event(event),
+                pen=self._pen.identity.serial,
+                pen_t_us=event.t_us,
+                topic=None if earlier else "event",
             )
             self._pen.acknowledge_events(event.number)
             self._recorded_event = event.number
@@ -349,10 +410,6 @@ def _tag(cartridge: Cartridge) -> CartridgeTag | None:
 
 def _event(event: Event) -> dict[str, Any]:
     return {"number": event.number, "event": event.kind.name.lower(), "a": event.a, "b": event.b}
-
-
-def _cause(pen: Pen) -> str:
-    return f"the pen stopped: {pen.state.cause.name.lower().replace('_', ' ')}"
 
 
 def _today() -> date:

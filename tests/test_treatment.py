@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from pen_controller.config import PlanArea
-from pen_controller.errors import PenError, PenRefusedError
+from pen_controller.errors import PenError
 from pen_controller.journal import Journal, JournalError, Record
-from pen_controller.limits import Request
 from pen_controller.pen import Pen
 from pen_controller.treatment import RefusedError, StoppedError, Treatment
 from protocols.words import Cause, PenState
@@ -94,9 +93,9 @@ async def test_a_stop_needs_a_person_and_counts_go_on(tmp_path: Path) -> None:
         with pytest.raises(StoppedError):
             await treat
         before = treatment.areas["cheek"].counter.punctures
-        with pytest.raises(PenRefusedError, match="a person must clear it"):
+        with pytest.raises(StoppedError, match="a person must clear it"):
             await treatment.treat(LONG)
-        await treatment.resume("clinician")
+        await treatment.resume("clinician", pen.state.latch_id)
         treat = asyncio.create_task(treatment.treat(LONG))
         await until(lambda: treatment.areas["cheek"].counter.punctures > before + 100, "more punctures")
         treat.cancel()
@@ -119,7 +118,8 @@ async def test_a_pulled_cable_ends_the_run_until_a_person_resumes(tmp_path: Path
         assert not pen.connected
         await asyncio.sleep(1.2)
         assert not pen.connected, "nothing reconnects by itself"
-        await treatment.resume("clinician")
+        await treatment.reconnect()
+        await treatment.resume("clinician", pen.state.latch_id)
         assert pen.state.state is PenState.IDLE
         assert treatment.areas["cheek"].counter.strokes > 0
     events = pen_events(records)
@@ -146,7 +146,8 @@ async def test_a_rebooted_pen_is_resumed_with_its_counts(tmp_path: Path) -> None
         await sim.reboot()
         with pytest.raises(StoppedError, match="rebooted"):
             await treat
-        await treatment.resume("clinician")
+        await treatment.reconnect()
+        await treatment.resume("clinician", pen.state.latch_id)
         before = treatment.areas["cheek"].counter.strokes
         treat = asyncio.create_task(treatment.treat(LONG))
         await until(lambda: treatment.areas["cheek"].counter.strokes > before + 20, "more strokes")
@@ -159,7 +160,7 @@ async def test_passes_beyond_the_hard_limit_are_refused_also_in_parts(tmp_path: 
     async with by_tcp() as sim, treating(sim, tmp_path) as (treatment, _, _, _):
         await treatment.treat(CHEEK)
         with pytest.raises(RefusedError, match="pass"):
-            await treatment.authorize(Request("cheek", "fine_lines", 2, 1.0, 100.0, 6, 4.0))
+            await treatment.check(CHEEK.model_copy(update={"passes": 7}))
 
 
 async def test_a_full_disk_stops_the_needles_in_order(tmp_path: Path) -> None:

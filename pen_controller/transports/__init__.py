@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from pen_controller.errors import LinkError
+from pen_controller.errors import LinkError, UrlError
 
 Receive = Callable[[bytes], None]
 Lost = Callable[[str], None]
@@ -17,10 +17,6 @@ class Transport(Protocol):
     def name(self) -> str:
         """The line as a person would name it."""
 
-    @property
-    def waiting(self) -> bool:
-        """Whether bytes that were written still wait for their turn; what is written now would come late."""
-
     async def open(self, receive: Receive, lost: Lost) -> None:
         """Open the line, within a time that the line's kind bounds: two seconds for a cable, 15 for a radio.
 
@@ -30,8 +26,11 @@ class Transport(Protocol):
             LinkError: in one line, why the line cannot be opened and what to do.
         """
 
-    def write(self, data: bytes, *, urgent: bool = False) -> None:
-        """Send bytes without waiting. Urgent bytes go ahead of all that has not yet left.
+    def write(self, data: bytes, *, urgent: bool = False, latest: bool = False) -> None:
+        """Send bytes without waiting.
+
+        Urgent bytes go ahead of all that has not yet left. On a slow line the latest bytes of their kind take the
+        place, at the end, of earlier ones that still wait; a fast one sends them all.
 
         A line that is not open, or is lost, takes the bytes and drops them: `lost` has told.
         """
@@ -44,7 +43,8 @@ def transport_for(url: str) -> Transport:
     """The transport that a pen's URL names: `serial:///dev/ttyUSB0`, `serial:COM3`, `socket://host:port`, `ble:NAME`.
 
     Raises:
-        LinkError: the URL has another form, or the packages for its kind of line are not installed.
+        UrlError: the URL has another form.
+        LinkError: the packages for its kind of line are not installed.
     """
     scheme, _, rest = url.partition(":")
     device = rest.removeprefix("//")
@@ -58,7 +58,7 @@ def transport_for(url: str) -> Transport:
         except ImportError:
             raise LinkError("Bluetooth needs one more package: python -m pip install 'pen-controller[ble]'") from None
         return BleTransport(url)
-    raise LinkError(f"{url!r} names no pen: use serial:///dev/ttyUSB0, serial:COM3, socket://HOST:PORT or ble:NAME")
+    raise UrlError(f"{url!r} names no pen: use serial:///dev/ttyUSB0, serial:COM3, socket://HOST:PORT or ble:NAME")
 
 
 def _has_address(url: str) -> bool:

@@ -15,7 +15,7 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason, BleakDBusError, BleakError
 
-from pen_controller.errors import LinkError
+from pen_controller.errors import LinkError, UrlError
 from pen_controller.transports import Lost, Receive
 from protocols.framing import MAX_FRAME_BYTES
 from protocols.gatt import CMD, PEN_SERVICE, RSP, TLM
@@ -64,7 +64,7 @@ class BleTransport:
         url: `ble:NAME` or `ble:ADDRESS`, then perhaps `?hci=SPEC`, a controller for `bumble_backend`.
 
     Raises:
-        LinkError: the URL has another form.
+        UrlError: the URL has another form.
     """
 
     def __init__(self, url: str) -> None:
@@ -74,14 +74,9 @@ class BleTransport:
         self._target = unquote(parts.path)
         self._hci = query.pop("hci", [""])[0] or None
         if not self._target or query:
-            raise LinkError(f"{url!r} names no pen: use ble:NAME or ble:ADDRESS; 'pen scan' lists those there are")
+            raise UrlError(f"{url!r} names no pen: use ble:NAME or ble:ADDRESS; 'pen scan' lists those there are")
         self._channel: _Channel | None = None
         self._resources = contextlib.AsyncExitStack()
-
-    @property
-    def waiting(self) -> bool:
-        """See `Transport.waiting`."""
-        return self._channel is not None and self._channel.waiting
 
     async def open(self, receive: Receive, lost: Lost) -> None:
         """See `Transport.open`. Connections are opened one at a time; the bound of time begins when it is our turn."""
@@ -95,10 +90,10 @@ class BleTransport:
                     await channel.open()
             self._channel, self._resources = channel, stack.pop_all()
 
-    def write(self, data: bytes, *, urgent: bool = False) -> None:
+    def write(self, data: bytes, *, urgent: bool = False, latest: bool = False) -> None:
         """See `Transport.write`."""
         if self._channel is not None:
-            self._channel.write(data, urgent=urgent)
+            self._channel.write(data, urgent=urgent, latest=latest)
 
     async def close(self) -> None:
         """See `Transport.close`."""
@@ -140,14 +135,11 @@ class _Channel:
         self._receive, self._lost = receive, lost
         self._open = False
         self._urgent: bytes | None = None
+        self._latest = b""
         self._queue: deque[bytes] = deque()
         self._wake, self._sent = asyncio.Event(), asyncio.Event()
         self._sent.set()
         self._writer: asyncio.Task[None] | None = None
-
-    @property
-    def waiting(self) -> bool:
-        return bool(self._queue) or self._urgent is not None
 
     async def open(self) -> None:
         await self._client.connect()
@@ -161,12 +153,16 @@ class _Channel:
             # BlueZ's StartNotify loses notifications in floods, AcquireNotify none.
             await self._client.start_notify(characteristic, self._assembler(), bluez={"use_start_notify": False})
 
-    def write(self, data: bytes, *, urgent: bool) -> None:
+    def write(self, data: bytes, *, urgent: bool, latest: bool) -> None:
         if not self._open:
             return
         if urgent:
             self._urgent = data  # of several STOPs that wait, one is enough
         else:
+            if latest:
+                with contextlib.suppress(ValueError):  # the one before has left
+                    self._queue.remove(self._latest)
+                self._latest = data
             self._queue.append(data)
         self._sent.clear()
         self._wake.set()

@@ -7,8 +7,8 @@ virtual controller of a simulated pen (`tcp-client:HOST:PORT`). It is what pens 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, TypeVar
 
 from bleak.args import SizedBuffer
 from bleak.assigned_numbers import gatt_char_props_to_strs
@@ -36,22 +36,17 @@ T = TypeVar("T")
 AdType = AdvertisingData.Type
 
 
-class Central:
-    """This program as a Bluetooth host, on one controller. Made by `central`."""
-
-    def __init__(self, device: Device, controller_lost: asyncio.Future[None]) -> None:
-        self.device, self.controller_lost = device, controller_lost
+# Bumble warns of what a line that breaks is bound to bring; who wants to read it can set up logging.
+logging.getLogger("bumble").addHandler(logging.NullHandler())
 
 
 @contextlib.asynccontextmanager
-async def central(hci: str) -> AsyncIterator[Central]:
-    """Attach to the controller that an HCI spec names.
+async def central(hci: str) -> AsyncIterator[Device]:
+    """This program as a Bluetooth host, on the controller that an HCI spec names.
 
     Raises:
         LinkError: there is none; says what to do.
     """
-    # Bumble warns of what a line that breaks is bound to bring; who wants it can set up logging.
-    logging.getLogger("bumble").addHandler(logging.NullHandler())
     try:
         transport = await open_transport(hci)
     except Exception as error:  # noqa: BLE001  # each kind of controller has its own driver, and errors
@@ -59,7 +54,7 @@ async def central(hci: str) -> AsyncIterator[Central]:
     try:
         device = Device.with_hci("host", Address.generate_static_address(), transport.source, transport.sink)
         await device.power_on()
-        yield Central(device, transport.source.terminated)
+        yield device
     except BaseBumbleError as error:
         raise LinkError(f"the Bluetooth controller at hci={hci} fails ({error}); {_remedy(hci)}") from None
     finally:
@@ -81,11 +76,11 @@ class BumbleScanner(BaseBleakScanner):
         service_uuids: list[str] | None,
         scanning_mode: str,
         *,
-        central: Central,
+        central: Device,
         **_: object,
     ) -> None:
         super().__init__(detection_callback, service_uuids)
-        self._device, self._active = central.device, scanning_mode == "active"
+        self._device, self._active = central, scanning_mode == "active"
 
     async def start(self) -> None:
         """See bleak."""
@@ -137,7 +132,7 @@ class BumbleClient(BaseBleakClient):
         *,
         disconnected_callback: Callable[[], None] | None,
         timeout: float,  # bleak's name
-        central: Central,
+        central: Device,
         **_: object,
     ) -> None:
         super().__init__(address_or_ble_device, disconnected_callback=disconnected_callback, timeout=timeout)
@@ -165,10 +160,10 @@ class BumbleClient(BaseBleakClient):
             raise BleakError("connects only to a device that a scanner found")
         try:
             async with asyncio.timeout(self._timeout):
-                connection = await self._central.device.connect(self._target.details)
+                with _in_bleaks_words():
+                    connection = await self._central.connect(self._target.details)
                 self._connection = connection
                 connection.on(Connection.EVENT_DISCONNECTION, self._on_disconnection)
-                self._central.controller_lost.add_done_callback(self._on_disconnection)
                 peer = Peer(connection)
                 await self._held(peer.request_mtu(LARGEST_MTU))
                 if pair:
@@ -180,36 +175,26 @@ class BumbleClient(BaseBleakClient):
 
     async def disconnect(self) -> None:
         """See bleak. A controller that does not answer is left to itself."""
-        connection = self._connection
-        if connection is not None and not self._central.controller_lost.done():
+        if self._connection is not None:
             with contextlib.suppress(BaseBumbleError, TimeoutError):
                 async with asyncio.timeout(DISCONNECT_S):
-                    await connection.disconnect()
+                    await self._connection.disconnect()
         self._on_disconnection(None)
 
     def _on_disconnection(self, _: object) -> None:
-        if self._connection is None:
-            return
-        self._connection = self.services = None
-        self._central.controller_lost.remove_done_callback(self._on_disconnection)
-        if self._disconnected_callback:
-            self._disconnected_callback()
+        """The connection is over, or the whole controller is gone."""
+        if self._connection is not None:
+            self._connection = self.services = None
+            if self._disconnected_callback:
+                self._disconnected_callback()
 
-    async def _held(self, work: Awaitable[T]) -> T:
-        """Do what needs the connection; fail at once when it goes, and in bleak's own words."""
-        connection = self._connection
-        if connection is None:
+    async def _held(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do what needs the connection; fail at once when it goes."""
+        if self._connection is None:
+            work.close()
             raise BleakError("not connected")
-        try:
-            return await connection.cancel_on_disconnection(work)
-        except ATT_Error as error:
-            raise BleakGATTProtocolError(int(error.error_code)) from error
-        except BaseBumbleError as error:
-            raise BleakError(str(error)) from error
-        except asyncio.CancelledError:
-            if self._connection is None:
-                raise BleakError("disconnected") from None
-            raise
+        with _in_bleaks_words():
+            return await self._connection.cancel_on_disconnection(work)
 
     async def pair(self, *_: object, **__: object) -> None:
         """See bleak."""
@@ -260,6 +245,22 @@ class BumbleClient(BaseBleakClient):
     async def stop_notify(self, characteristic: BleakGATTCharacteristic) -> None:
         """See bleak."""
         await self._held(characteristic.obj.unsubscribe(force=True))
+
+
+@contextlib.contextmanager
+def _in_bleaks_words() -> Iterator[None]:
+    """Turn Bumble's errors into bleak's. Bumble cancels what a lost connection leaves unfinished."""
+    try:
+        yield
+    except ATT_Error as error:
+        raise BleakGATTProtocolError(int(error.error_code)) from error
+    except BaseBumbleError as error:
+        raise BleakError(str(error)) from error
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BleakError("the connection is gone") from None
 
 
 async def _discover(peer: Peer, longest_write: Callable[[], int]) -> BleakGATTServiceCollection:

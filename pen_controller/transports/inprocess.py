@@ -33,7 +33,6 @@ class InProcessTransport:
 
     def __init__(self, pen_end: PenEnd, name: str = "in-process pen") -> None:
         self.name = name
-        self.waiting = False
         self._end = pen_end
         self._receive: Receive | None = None
 
@@ -47,7 +46,13 @@ class InProcessTransport:
         self._end.connect(soon, lost)
         self._receive = receive
 
-    def write(self, data: bytes, *, urgent: bool = False) -> None:  # noqa: ARG002  # nothing ever waits here
+    def write(
+        self,
+        data: bytes,
+        *,
+        urgent: bool = False,  # noqa: ARG002  # nothing ever waits here
+        latest: bool = False,  # noqa: ARG002
+    ) -> None:
         """See `Transport.write`."""
         if self._receive is not None:
             self._end.take(data)

@@ -28,10 +28,6 @@ T = TypeVar("T")
 class Pump(Protocol):
     """Moves bytes from `start` until `stop`, or until the line breaks: then it calls `lost`, once."""
 
-    @property
-    def waiting(self) -> bool:
-        """See `Transport.waiting`."""
-
     def start(self, receive: Receive, lost: Lost) -> None:
         """Begin; `receive` and `lost` are called on the event loop."""
 
@@ -51,11 +47,6 @@ class LoopPump:
         self._queue: deque[bytes] = deque()
         self._head_begun = self._waiting = self._open = False
         os.set_blocking(self._fd, False)
-
-    @property
-    def waiting(self) -> bool:
-        """See `Transport.waiting`."""
-        return bool(self._queue)
 
     def start(self, receive: Receive, lost: Lost) -> None:
         """See `Pump.start`."""
@@ -142,11 +133,6 @@ class ThreadPump:
         self._open = self._given_up = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._writer = threading.Thread(target=self._send, daemon=True)
-
-    @property
-    def waiting(self) -> bool:
-        """See `Transport.waiting`."""
-        return not self._queue.empty()
 
     def start(self, receive: Receive, lost: Lost) -> None:
         """See `Pump.start`."""

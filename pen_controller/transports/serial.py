@@ -35,11 +35,6 @@ class SerialTransport:
         self._port: serial.Serial | None = None
         self._pump: Pump | None = None
 
-    @property
-    def waiting(self) -> bool:
-        """See `Transport.waiting`."""
-        return self._pump is not None and self._pump.waiting
-
     async def open(self, receive: Receive, lost: Lost) -> None:
         """See `Transport.open`."""
         ready = asyncio.Event()
@@ -56,7 +51,7 @@ class SerialTransport:
         pump = self._pump = ThreadPump(port) if self._threads or not _has_descriptor(port) else LoopPump(port)
         pump.start(receive, lost)
 
-    def write(self, data: bytes, *, urgent: bool = False) -> None:
+    def write(self, data: bytes, *, urgent: bool = False, latest: bool = False) -> None:  # noqa: ARG002  # never slow
         """See `Transport.write`."""
         if self._pump is not None:
             self._pump.write(data, urgent=urgent)
