@@ -100,10 +100,11 @@ class Typist:
 
 def _forget_typed() -> None:
     """Throw away what was typed before the question stood there: it answers something else."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
+    with contextlib.suppress(ImportError):
         import termios  # noqa: PLC0415  # POSIX only
 
-        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+        if sys.stdin.isatty():
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
 
 @contextlib.contextmanager

@@ -39,9 +39,9 @@ from protocols.messages import (
 from protocols.samples import Samples
 from protocols.words import Result, StateFlag
 
-HELLO_S = 2.8
+HELLO_S = 2.4
 """How long opening the line and asking who is there may take: three seconds are promised to a clear error."""
-HELLO_LEAST_S = 1.0
+HELLO_LEAST_S = 0.6
 """What is left for asking after a line that opened slowly: a serial port, at 1.9 s, or one by radio."""
 HELLO_EVERY_S = 0.2
 ANSWER_S = 0.25

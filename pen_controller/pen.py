@@ -76,11 +76,11 @@ class Pen:
         On leaving, whatever the reason, the pen is stopped if its needles move, and released.
 
         Args:
-            target: a URL (`serial:///dev/ttyUSB0`, `socket://host:port`) or an unopened `Transport`.
+            target: a URL (`serial:///dev/ttyUSB0`, `socket://host:port`, `ble:NAME`) or an unopened `Transport`.
             host_id: who we are to the pen; the same for reconnections.
 
         Raises:
-            LinkError: within three seconds, when there is no pen to be had there.
+            LinkError: within three seconds, by radio within 20, when there is no pen to be had there.
             PenRefusedError: another program owns the pen.
         """
         pen = cls(target, host_id)

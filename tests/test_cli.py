@@ -62,7 +62,7 @@ def test_info_shows_a_pen(simulator: str) -> None:
     ("arguments", "status", "words"),
     [
         (["info", "serial:///dev/no-such-port"], 3, "pen scan"),
-        (["info", "tty0"], 3, "serial:///dev/ttyUSB0"),
+        (["info", "tty0"], 2, "serial:///dev/ttyUSB0"),
         (["info", "socket://127.0.0.1:1"], 3, "nothing listens"),
         (["watch", "--broker", "http://x"], 2, "mqtt://"),
         (["run", "no-such-plan.toml", "--pen", "socket://127.0.0.1:1"], 2, "no-such-plan.toml"),
@@ -127,13 +127,24 @@ def test_run_without_a_broker_keeps_the_records_and_says_so(simulator: str, tmp_
     assert json.loads(done.stdout)["areas"][0]["passes"] >= 1
 
 
+def test_run_starts_nothing_when_nobody_answers(simulator: str, tmp_path: Path) -> None:
+    command = ["run", str(small_plan(tmp_path)), "--pen", simulator, "--no-telemetry"]
+    done = subprocess.run(
+        [*PEN, *command, "--journal", str(tmp_path / "journal.sqlite")],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "--yes" in done.stderr
+    assert json.loads(pen("info", simulator, "--json").stdout)["strokes"] == 0
+
+
 def test_run_refuses_too_deep(simulator: str, tmp_path: Path) -> None:
     done = pen(
         "run", str(small_plan(tmp_path, depth_mm=2.5)), "--pen", simulator, "--yes", "--no-telemetry",
         "--journal", str(tmp_path / "journal.sqlite"),
     )  # fmt: skip
-    assert done.returncode in (2, 4), done.stderr
-    assert "2.5 mm" in done.stderr or "2.5" in done.stderr
+    assert done.returncode == 4, done.stderr
+    assert "2.5 mm asked" in done.stderr
     assert json.loads(pen("info", simulator, "--json").stdout)["strokes"] == 0
 
 

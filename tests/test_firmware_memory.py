@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from protocols.messages import AckEvents, AskEvents, Clear, Event, State, Stop
+from protocols.messages import AckEvents, AskEvents, Clear, Event, Release, State, Stop
 from protocols.samples import MAX_SAMPLES
 from protocols.words import EventKind, PenState, Result, SampleFlag
 from simulator.memory import EVENTS_KEPT
@@ -142,6 +142,18 @@ def test_samples_are_said_only_to_an_owner_but_always_numbered() -> None:
     heard = len(virtual.samples())
     virtual.run(SECOND, renew=False)
     assert len(virtual.samples()) == heard
+
+
+def test_a_batch_begun_for_one_owner_is_not_said_to_the_next() -> None:
+    virtual = VirtualPen()
+    virtual.claim()
+    virtual.run(15 * MS)
+    virtual.ask(Release(virtual.next_id()))
+    virtual.run(SECOND, renew=False)
+    claimed_us = virtual.now_us
+    virtual.claim()
+    virtual.run(SECOND)
+    assert virtual.samples()[0].records["t_us"][0] >= claimed_us
 
 
 def test_numbers_fold_into_signed_bits() -> None:

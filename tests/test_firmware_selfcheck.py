@@ -14,12 +14,25 @@ from protocols.messages import Clear, Disarm
 from protocols.words import Cause, EventKind, PenState, Result
 from simulator.hand import Pattern, Style
 from simulator.pen import Clinician
+from simulator.physics import Body
 from tests.virtual_pen import HARD_UM, MS, SECOND, StillHand, VirtualPen, running, stroke_us
 
 RATES_DHZ = (200, 500, 1000, 1170, 1333, 1500)
 PHASES = 40
 FINE_US = 100
 PATTERNS: tuple[Pattern, ...] = ("straight", "crosshatch", "circular")
+
+
+@pytest.mark.parametrize("step_us", [300, 5 * MS, 40 * MS])
+def test_the_time_since_a_stroke_is_exact_however_rarely_it_is_read(step_us: int) -> None:
+    body = Body()
+    body.advance(0)
+    body.drive(133, 0)
+    for now_us in (SECOND // 2, SECOND):
+        body.advance(now_us)
+    for now_us in range(SECOND, 2 * SECOND, step_us):
+        body.advance(now_us)
+        assert body.read().since_stroke_us == pytest.approx(body.phase / body.rate_hz * SECOND, abs=2)
 
 
 def after_fault(
@@ -150,9 +163,20 @@ def test_a_sensor_that_stuck_before_the_start_is_caught() -> None:
     assert virtual.state.cause is Cause.DEPTH_SENSOR
 
 
-def test_a_sleeve_that_does_not_go_where_it_is_told_is_caught() -> None:
+@pytest.mark.parametrize("depth_um", [0, 30])
+def test_a_needle_so_shallow_that_its_reading_rests_at_zero_is_borne(depth_um: int) -> None:
+    virtual = running(depth_um, 1000)
+    virtual.body.depth_drift_um = -60
+    virtual.run(5 * SECOND)
+    assert virtual.state.state is PenState.RUNNING
+
+
+@pytest.mark.parametrize("hidden_um", [0, -300])
+def test_a_sleeve_that_does_not_go_where_it_is_told_is_caught(hidden_um: int) -> None:
+    """Even if the depth sensor has drifted by just as much."""
     virtual = running(1000, 1000)
     virtual.body._set_sleeve_mm = 1.3
+    virtual.body.depth_drift_um = hidden_um
     virtual.run(250 * MS)
     assert virtual.state.cause is Cause.DEPTH_SENSOR
 
@@ -250,6 +274,18 @@ def test_a_healthy_pen_never_stops_by_itself(area: int) -> None:
         virtual.run(20 * MS)
     assert virtual.events(EventKind.STOPPED) == []
     assert virtual.state.latch_id == 0
+
+
+@pytest.mark.parametrize("rate_dhz", RATES_DHZ)
+def test_no_way_of_the_sleeve_is_a_fault(rate_dhz: int) -> None:
+    steady = running(2500, rate_dhz)
+    for step in range(PHASES):
+        virtual = copy.deepcopy(steady)
+        virtual.run(step * stroke_us(rate_dhz) / PHASES)
+        for depth_um in (120, 2500, 1900, 0):
+            assert virtual.set(depth_um, rate_dhz).result is Result.OK
+            virtual.run(160 * MS)
+        assert virtual.state.state is PenState.RUNNING
 
 
 def test_a_pen_runs_again_after_a_fault_that_went_away() -> None:

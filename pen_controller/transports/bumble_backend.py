@@ -36,7 +36,8 @@ T = TypeVar("T")
 AdType = AdvertisingData.Type
 
 
-# Bumble warns of what a line that breaks is bound to bring; who wants to read it can set up logging.
+# Bumble warns of what a line that breaks is bound to bring; who wants to read it adds a handler here.
+logging.getLogger("bumble").propagate = False
 logging.getLogger("bumble").addHandler(logging.NullHandler())
 
 
