@@ -39,7 +39,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a li
 Control = Annotated[
     bool,
     typer.Option(
-        help="Read commands from standard input, a line each: 'unplug SECONDS', 'reboot', 'button', optionally "
+        help="Read commands from standard input, a line each: 'unplug SECONDS', 'reboot', 'button', 'cartridge' "
+        "(a fresh one), optionally "
         "followed by a serial number; end of input ends the program."
     ),
 ]
@@ -228,9 +229,13 @@ async def _obey(bench: Bench, command: str, *, as_json: bool) -> None:
         case ["button"]:
             for pen, _line in chosen:
                 pen.firmware.button()
+        case ["cartridge"]:
+            for pen, _line in chosen:
+                pen.change_cartridge()
         case _:
-            known = f"'unplug SECONDS', 'reboot' or 'button', then {', '.join(pen.serial for pen, _ in bench.pens)}"
-            print(f"pen-sim: cannot {command.strip()!r}: {known}, or none for all", file=sys.stderr)
+            known = "'unplug SECONDS', 'reboot', 'button' or 'cartridge'"
+            pens = ", ".join(pen.serial for pen, _ in bench.pens)
+            print(f"pen-sim: cannot {command.strip()!r}: {known}, then {pens}, or none for all", file=sys.stderr)
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ class CommandMemory:
         known = self._answers.get(command_id)
         if known is not None:
             return known
-        result = Result.FORGOTTEN if self.is_spent(command_id) else Result.NOT_EXECUTED
+        result = Result.FORGOTTEN if command_id <= self.last_executed else Result.NOT_EXECUTED
         self._highest = max(self._highest, command_id)
         return Answer(command_id, 0, result, PenLimit.NONE, 0)
 

@@ -92,6 +92,10 @@ class SimulatedPen:
         self._identity = replace(self._identity, boot_id=self._chance.getrandbits(32) or 1)
         self.firmware = Firmware(self, self._identity, self.firmware.cartridge, self.firmware.used_cartridges)
 
+    def change_cartridge(self) -> None:
+        """Pull the cartridge out and put a fresh one of the same kind in."""
+        self.firmware.cartridge = profiles.fresh_cartridge(self._identity.model, self._chance.getrandbits(63) | 1)
+
     def advance(self, now_us: int) -> None:
         """Let hand and body run up to pen time `now_us` (the firmware's side)."""
         running = self.firmware.state is PenState.RUNNING

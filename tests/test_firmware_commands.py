@@ -62,6 +62,13 @@ def test_settle_makes_void_what_has_not_come_yet() -> None:
     assert virtual.ask(Set(late_id + 1, virtual.host.arm_epoch, 300, 300)).result is Result.OK
 
 
+def test_a_settle_whose_answer_was_lost_is_answered_the_same_again() -> None:
+    virtual = running(1000, 1000)
+    never_came = virtual.next_id()
+    answers = {virtual.ask(Settle(never_came)).result for _ in range(3)}
+    assert answers == {Result.NOT_EXECUTED}
+
+
 def test_an_id_below_the_highest_seen_is_stale_or_forgotten() -> None:
     virtual = armed()
     virtual.host.command_id = 50

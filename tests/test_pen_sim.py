@@ -112,6 +112,14 @@ async def test_control_unplugs_reboots_presses_and_ends() -> None:
             state = await wire.hear(State, lambda state: state.state is PenState.LATCHED)
             assert state.cause is Cause.BUTTON
             assert (await other.hear(State)).state is PenState.IDLE
+            wire.say(AskCartridge())
+            before = await wire.hear(Cartridge)
+            process.stdin.write(b"cartridge PEN-0001\n")
+            after = before
+            while after == before:
+                wire.say(AskCartridge())
+                after = await wire.hear(Cartridge)
+            assert after.needles == before.needles
             process.stdin.write(b"unplug 0.1 PEN-0001\n")
             await wire.ended()
         again = json.loads(await line_of(process))
