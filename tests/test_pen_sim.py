@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.messages import AskIdentity, Identity, State
+from protocols.messages import AskCartridge, AskIdentity, Cartridge, Identity, State
 from protocols.words import Cause, PenState
 from simulator.ports import has_pseudo_terminals
 from simulator.profiles import PROFILES
