@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from pen_controller.errors import CommandLostError, LinkError, PenRefusedError, UncertainError
+from pen_controller.errors import CommandLostError, LinkError, PenError, PenRefusedError, UncertainError
 from pen_controller.link import HELLO_S, SETTLE_TRIES, Link
 from pen_controller.pen import Pen
 from pen_controller.transports import Transport
@@ -195,7 +195,8 @@ async def test_while_a_command_is_uncertain_no_other_is_sent_but_stop_is() -> No
         assert (state.state, state.cause) == (PenState.LATCHED, Cause.STOP)
         assert not starting.done()
         assert not disarming.done()
-        await starting
+        with pytest.raises(PenError, match="told to stop while"):
+            await starting
         with pytest.raises(PenRefusedError, match="clear"):
             await disarming
 
