@@ -11,11 +11,13 @@ from bleak.exc import BleakError
 from bumble.att import ATT_Error
 
 from pen_controller.pen import Pen
+from pen_controller.transports import bumble_backend
 from pen_controller.transports.ble import Radio, Sighting, look, radio_for
 from protocols import gatt
 from protocols.framing import Decoder
-from protocols.messages import AskIdentity, AskState, Identity, State, decode, encode
+from protocols.messages import AskEvents, AskIdentity, AskState, Identity, State, decode, encode
 from protocols.samples import Samples
+from protocols.words import EventKind
 from simulator import air as air_module
 from simulator.air import Air
 from simulator.pen import SimulatedPen
@@ -82,6 +84,9 @@ async def test_all_notifications_in_their_order_are_one_stream_of_whole_slices(o
             await client.start_notify(uuid, lambda _, data: notified.append(bytes(data)))
         await run_needles(pen)
         await asyncio.sleep(1.0)
+        for _ in range(40):
+            bench.pen.firmware._event(EventKind.BOOTED)  # for a long answer
+        await client.write_gatt_char(gatt.CMD, encode(AskEvents(0), epoch=0, counter=1), response=True)
         await client.stop_notify(gatt.TLM)
         count = len(notified)
         await asyncio.sleep(0.5)
@@ -93,7 +98,7 @@ async def test_all_notifications_in_their_order_are_one_stream_of_whole_slices(o
     messages = [decode(frame) for data in notified for frame in decoder.feed(data)]
     assert decoder.dropped.total == 0
     assert {Samples, State} <= {type(message) for message in messages}
-    assert max(map(len, notified)) <= min(mtu - 3, 512)
+    assert max(map(len, notified)) == min(mtu - 3, 512)
 
 
 @in_virtual_time
@@ -125,6 +130,21 @@ async def test_out_of_reach_it_is_gone_for_all_and_back_under_the_same_address(o
         await bench.line.plug()
         await look(seen.append, hci="air", seconds=1.0)
         assert [pen.address for pen in seen] == [client.address]
+
+
+@in_virtual_time
+async def test_a_connection_that_fails_on_the_way_is_not_left_open(
+    open_air: OpenAir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise BleakError("no services")
+
+    monkeypatch.setattr(bumble_backend, "_discover", fail)
+    async with open_air() as bench, radio_for("air") as radio:
+        with pytest.raises(BleakError, match="no services"):
+            async with client_of(radio):
+                pytest.fail("connected")
+        await until(lambda: not bench.line._hosts)
 
 
 @in_virtual_time
@@ -180,6 +200,23 @@ async def test_hosts_attach_by_tcp_and_take_their_connections_with_them() -> Non
             assert not client.is_connected
         finally:
             await line.unplug()
+
+
+async def test_a_controller_that_goes_while_connecting_is_an_error_and_no_cancellation() -> None:
+    async with Air() as air:
+        line = BleLine(SimulatedPen(), lambda: 0, air)
+        await line.plug()
+        async with radio_for(line.urls[0].partition("hci=")[2]) as radio:
+            device = await BleakScanner.find_device_by_name("PEN-0001", timeout=5, **radio.scanner)
+            assert device is not None
+            await line.unplug()
+            connecting = asyncio.create_task(BleakClient(device, timeout=20, **radio.client).connect())
+            await asyncio.sleep(0.1)
+            for host in air.hosts:
+                host.leave()
+            with pytest.raises(BleakError):
+                await connecting
+        await until(lambda: not air.hosts)
 
 
 async def test_a_host_that_does_not_read_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from bumble.gatt import Characteristic
 
 from pen_controller.selftest import Check, selftest
 from protocols.messages import Clear, Event, Message, Stop, decode
@@ -108,8 +109,14 @@ def other_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lossy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An air that loses one batch of samples on its way."""
     notify, number = _Host._notify, itertools.count()
-    monkeypatch.setattr(_Host, "_notify", lambda *args: notify(*args) if next(number) != 30 else None)
+
+    def lose(host: _Host, characteristic: Characteristic[bytes], data: bytes) -> None:
+        if characteristic is not host._tlm or next(number) != 10:
+            notify(host, characteristic, data)
+
+    monkeypatch.setattr(_Host, "_notify", lose)
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +166,6 @@ async def test_the_command_says_all_and_its_exit_status_says_whether() -> None:
         figures = json.loads(run.stdout)
         assert [check["name"] for check in figures] == NAMES
         assert (run.returncode == 0) == all(check["good"] for check in figures)
-    gone = subprocess.run([*command, sim.url], capture_output=True, text=True, check=False)
+    gone = await asyncio.to_thread(subprocess.run, [*command, sim.url], stderr=subprocess.PIPE, check=False)
     assert gone.returncode == 3
-    assert "is 'pen-sim ble' running there" in gone.stderr
+    assert b"is 'pen-sim ble' running there" in gone.stderr

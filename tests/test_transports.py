@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import serial
 
-from pen_controller.errors import LinkError
+from pen_controller.errors import LinkError, UrlError
 from pen_controller.link import Link
 from pen_controller.pen import Pen
 from pen_controller.transports import serial as serial_lines
@@ -177,6 +177,12 @@ async def test_a_port_without_a_file_descriptor_is_moved_by_threads() -> None:
 # --- lines that do not open ------------------------------------------------------------------------------------------
 
 
+def refused_url(url: str) -> str:
+    with pytest.raises(UrlError) as caught:
+        transport_for(url)
+    return str(caught.value)
+
+
 async def refusal(target: str) -> str:
     """Why no pen is to be had there: one line, within the time promised."""
     start_s = time.monotonic()
@@ -193,8 +199,8 @@ NO_ADDRESS = "socket://host", "socket://:9000", "socket://host:99999", "socket:/
 
 
 @pytest.mark.parametrize("url", [*OTHER_FORMS, *NO_ADDRESS])
-async def test_a_url_of_another_form_is_refused_with_the_right_ones(url: str) -> None:
-    assert "use serial:///dev/ttyUSB0, serial:COM3, socket://HOST:PORT" in await refusal(url)
+def test_a_url_of_another_form_is_refused_with_the_right_ones(url: str) -> None:
+    assert "use serial:///dev/ttyUSB0, serial:COM3, socket://HOST:PORT" in refused_url(url)
 
 
 @pytest.mark.parametrize(

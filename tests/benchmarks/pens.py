@@ -44,9 +44,9 @@ class Tally:
 
 
 @contextlib.contextmanager
-def pen_sim(pens: int, seed: int) -> Iterator[list[str]]:
-    """Serve so many pens; yields their URLs."""
-    command = [sys.executable, "-m", "simulator", "serial", "--json", "--control"]
+def pen_sim(pens: int, seed: int, *line: str) -> Iterator[list[str]]:
+    """Serve so many pens, on pseudo-terminals or another kind of line; yields their URLs."""
+    command = [sys.executable, "-m", "simulator", *(line or ["serial"]), "--json", "--control"]
     with subprocess.Popen(
         [*command, "--pens", str(pens), "--seed", str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -25,7 +25,7 @@ from typing import Any
 from pymodbus.client import AsyncModbusSerialClient
 
 from pen_controller.link import Link
-from pen_controller.transports.serial import SerialTransport
+from pen_controller.transports import transport_for
 from protocols.messages import Disarm, encode
 from tests.benchmarks.far_end import MODBUS_BAUD
 from tests.lines import PenSim
@@ -58,9 +58,9 @@ def far_end(*arguments: str) -> Iterator[list[str]]:
 
 
 @contextlib.asynccontextmanager
-async def pen_trip(path: str) -> AsyncIterator[Trip]:
-    """A command to the pen behind this terminal."""
-    link = Link(SerialTransport(path), 1, lambda _: None, lambda why: print(why, file=sys.stderr))
+async def pen_trip(url: str) -> AsyncIterator[Trip]:
+    """A command to the pen at this URL."""
+    link = Link(transport_for(url), 1, lambda _: None, lambda why: print(why, file=sys.stderr))
     await link.open()
     try:
         await link.claim()
@@ -134,9 +134,9 @@ async def all_trips() -> AsyncIterator[dict[str, Trip]]:
         client_path, server_path = stack.enter_context(far_end("relay"))
         stack.enter_context(far_end("modbus", server_path))
         yield {
-            "pen": await stack.enter_async_context(pen_trip(direct.device)),
+            "pen": await stack.enter_async_context(pen_trip(direct.url)),
             "echo": await stack.enter_async_context(echo_trip(echo_path)),
-            "pen_relayed": await stack.enter_async_context(pen_trip(pen_path)),
+            "pen_relayed": await stack.enter_async_context(pen_trip(f"serial://{pen_path}")),
             "pymodbus_relayed": await stack.enter_async_context(modbus_trip(client_path)),
         }
 

@@ -13,8 +13,9 @@ from pathlib import Path
 SUITE = "bookworm"
 PYTHON = (3, 11)
 """The suite's own Python; compiled packages of the host's virtual environment must be built for the same one."""
-PACKAGES = ("linux-image-amd64", "bluez", "dbus", "python3", "udev", "kmod", "iproute2")
+PACKAGES = ("linux-image-amd64", "bluez", "dbus", "python3", "kmod")
 DISK_MARGIN_MB = 64
+TAIL_LINES = 10
 
 DPKG_EXCLUDES = (
     "/usr/share/doc/*",
@@ -39,8 +40,6 @@ modprobe -a 9p 9pnet_virtio
 for tag in tree site; do mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=512000 $tag /$tag; done
 exec /bin/sh /tree/tests/bluez_vm/init
 """
-
-Report = Callable[[str], None]
 
 
 class MissingError(Exception):
@@ -81,32 +80,33 @@ def program(name: str, package: str) -> str:
     return found
 
 
-def image(report: Report) -> Image:
-    """Return the image of this recipe, building it (some minutes, once) where the cache has none.
+def cache() -> Path:
+    """Return the folder of the cache: `PEN_BLUEZ_VM_CACHE`, else `~/.cache/pen-controller/bluez-vm`."""
+    return Path(os.environ.get("PEN_BLUEZ_VM_CACHE") or Path.home() / ".cache/pen-controller/bluez-vm")
 
-    The cache is `PEN_BLUEZ_VM_CACHE`, else `~/.cache/pen-controller/bluez-vm`; its key is a hash of this file.
+
+def prepare(report: Callable[[str], None]) -> Image:
+    """Return the image of this recipe from the cache, after building it (a minute or more) if it is not there.
 
     Args:
         report: is told what is done, a line at a time.
 
     Raises:
-        MissingError: there is none yet, and this system cannot build it.
-        subprocess.CalledProcessError: the build failed.
+        MissingError: there is none yet, and it cannot be built here.
     """
-    cache = Path(os.environ.get("PEN_BLUEZ_VM_CACHE") or Path.home() / ".cache/pen-controller/bluez-vm")
     recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
-    ready = Image(cache / recipe)
+    ready = Image(cache() / recipe)
     if not ready.folder.exists():
         _build(ready, report)
     return ready
 
 
-def _build(ready: Image, report: Report) -> None:
+def _build(ready: Image, report: Callable[[str], None]) -> None:
     debootstrap, mke2fs = program("debootstrap", "debootstrap"), program("mke2fs", "e2fsprogs")
     if sys.platform == "win32" or os.geteuid() != 0:
-        raise MissingError(f"no image in {ready.folder.parent} yet, and only root can build one with debootstrap")
-    ready.folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=ready.folder.parent, prefix="building-") as scratch:
+        raise MissingError(f"no image in {cache()} yet, and only root can build one with debootstrap")
+    cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache(), prefix="building-") as scratch:
         root, made = Path(scratch) / "root", Image(Path(scratch) / "image")
         made.folder.mkdir()
         _configure(root)
@@ -121,7 +121,7 @@ def _build(ready: Image, report: Report) -> None:
         used_mb = sum(file.lstat().st_blocks for file in root.rglob("*")) // 2048
         report(f"writing {used_mb} MB to its disk")
         _run([mke2fs, "-q", "-t", "ext4", "-d", str(root), str(made.disk), f"{used_mb * 5 // 4 + DISK_MARGIN_MB}M"])
-        # At once, so that an interrupted build leaves nothing that looks like an image.
+        # At once, so that what is interrupted leaves nothing that looks like an image.
         made.folder.rename(ready.folder)
 
 
@@ -153,8 +153,9 @@ def _mirror() -> list[str]:
 
 
 def _run(command: list[str]) -> None:
-    """Run a command; show what it said only if it fails."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode:
-        sys.stderr.buffer.write(done.stdout)
-        done.check_returncode()
+        said = "\n".join(done.stdout.splitlines()[-TAIL_LINES:])
+        raise MissingError(f"no image in {cache()} yet, and {Path(command[0]).name} cannot build one here:\n{said}")
