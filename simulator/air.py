@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bumble.controller import Controller
-from bumble.hci import HCI_ErrorCode
+from bumble.hci import HCI_ErrorCode, LeFeatureMask
 from bumble.link import LocalLink
 from bumble.transport import open_transport
 from bumble.transport.common import StreamPacketSource, Transport, TransportInitError
@@ -77,7 +77,9 @@ class Air(LocalLink):
         else:
             self._transport = await open_transport(self.hci)
             # No public address: Linux would take it for the adapter's, while data comes from the random one.
-            self.controller("host", self._transport.source, self._transport.sink)
+            host = self.controller("host", self._transport.source, self._transport.sink)
+            # Linux expects of a controller with these features an event that Bumble's never sends.
+            host.le_features &= ~(LeFeatureMask.LL_PRIVACY | LeFeatureMask.LE_EXTENDED_ADVERTISING)
 
     def controller(self, name: str, source: Any = None, sink: Any = None) -> Controller:  # noqa: ANN401  # as Bumble's
         """A new controller in this air, for the host at this source and sink of HCI packets."""

@@ -294,6 +294,7 @@ _NO_BLUEZ = "Bluetooth does not run; install BlueZ and start it: 'sudo systemctl
 _DBUS = {
     "ServiceUnknown": _NO_BLUEZ,
     "NameHasNoOwner": _NO_BLUEZ,
+    "ChildExited": _NO_BLUEZ,
     "AccessDenied": "Bluetooth is not permitted; 'sudo usermod -aG bluetooth $USER', then log in again",
     "NotAuthorized": "Bluetooth is not permitted; 'sudo usermod -aG bluetooth $USER', then log in again",
     "NotReady": _UNAVAILABLE[_Reason.POWERED_OFF],
