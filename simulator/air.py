@@ -77,9 +77,9 @@ class Air(LocalLink):
         else:
             self._transport = await open_transport(self.hci)
             # No public address: Linux would take it for the adapter's, while data comes from the random one.
-            host = self.controller("host", self._transport.source, self._transport.sink)
+            foreign = self.controller("host", self._transport.source, self._transport.sink)
             # Linux expects of a controller with these features an event that Bumble's never sends.
-            host.le_features &= ~(LeFeatureMask.LL_PRIVACY | LeFeatureMask.LE_EXTENDED_ADVERTISING)
+            foreign.le_features &= ~(LeFeatureMask.LL_PRIVACY | LeFeatureMask.LE_EXTENDED_ADVERTISING)
 
     def controller(self, name: str, source: Any = None, sink: Any = None) -> Controller:  # noqa: ANN401  # as Bumble's
         """A new controller in this air, for the host at this source and sink of HCI packets."""
