@@ -17,7 +17,18 @@ from protocols.messages import Answer, Event, Release, Renew, Set, State, Stop
 from protocols.samples import Samples
 from protocols.words import Cause, EventKind, PenState
 from simulator.pen import SimulatedPen
-from tests.lines import TODAY, Line, by_pty, grant_for, in_process, lose, needs_pty, on_every_line, run_needles
+from tests.lines import (
+    TODAY,
+    Line,
+    by_pty,
+    grant_for,
+    in_process,
+    lose,
+    needs_pty,
+    on_every_cable,
+    on_every_line,
+    run_needles,
+)
 from tests.running import in_virtual_time, until
 
 # --- on every line ---------------------------------------------------------------------------------------------------
@@ -60,7 +71,7 @@ async def test_a_whole_treatment(line: Line) -> None:
         assert pen.lost_frames == 0
 
 
-@on_every_line
+@on_every_cable
 async def test_a_pulled_line_is_noticed_and_nothing_resumes_by_itself(line: Line) -> None:
     async with line.plug() as plugged, Pen.open(plugged.transport()) as pen:
         samples = pen.samples()
@@ -112,7 +123,7 @@ async def test_the_pens_own_button_stops_it_and_a_person_clears_it(line: Line) -
         await run_needles(pen)
 
 
-@on_every_line
+@on_every_cable
 async def test_events_come_without_gaps_across_a_lost_line(line: Line) -> None:
     async with line.plug() as plugged, Pen.open(plugged.transport()) as pen:
         events = pen.events()
