@@ -5,15 +5,18 @@ import contextlib
 import errno
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from pen_controller.config import PlanArea
-from pen_controller.errors import PenError
+from pen_controller.config import Plan, PlanArea
+from pen_controller.console import run_plan
+from pen_controller.errors import PenError, PenRefusedError
 from pen_controller.journal import Journal, JournalError, Record
 from pen_controller.pen import Pen
+from pen_controller.service import Service
 from pen_controller.treatment import RefusedError, StoppedError, Treatment
 from protocols.words import Cause, PenState
 from tests.lines import CONFIG, PenSim, by_pty, by_tcp, needs_pty
@@ -105,6 +108,49 @@ async def test_a_stop_needs_a_person_and_counts_go_on(tmp_path: Path) -> None:
     assert told(records).count("start done") == 2
     assert told(records).count("clear done") == 1
     assert "arm failed" in told(records)
+
+
+async def test_only_the_latch_that_was_shown_is_cleared(tmp_path: Path) -> None:
+    async with by_tcp() as sim, treating(sim, tmp_path) as (treatment, pen, _, _):
+        shown = (await pen.stop()).latch_id
+        await pen.clear(shown)
+        newer = (await pen.stop()).latch_id
+        assert newer != shown
+        with pytest.raises(PenRefusedError):
+            await treatment.resume("clinician", shown)
+        assert pen.state.state is PenState.LATCHED
+
+
+class Doubter:
+    """A person who is asked, and says no."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def ready(self, area: PlanArea, warnings: Sequence[str]) -> bool:
+        return bool(area) and not warnings
+
+    async def reconnect(self, reason: str) -> bool:
+        self.told.append(reason)
+        return False
+
+    async def resume(self, area: PlanArea, reason: str) -> bool:
+        self.told.append(f"{area.area}: {reason}")
+        return False
+
+
+async def test_a_latched_pen_runs_no_plan_until_a_person_has_seen_why(tmp_path: Path) -> None:
+    plan = Plan(title="t", indication="fine_lines", fitzpatrick=2, areas=(CHEEK,))
+    person = Doubter()
+    async with by_tcp() as sim, treating(sim, tmp_path) as (treatment, pen, journal, records):
+        await sim.button()
+        await until(lambda: pen.state.state is PenState.LATCHED, "the latch")
+        with pytest.raises(StoppedError):
+            await run_plan(Service(pen, journal, treatment), plan, person, Console(quiet=True))
+        assert pen.state.state is PenState.LATCHED
+        assert pen.state.strokes == 0
+    assert person.told == ["cheek: the pen latched: button"]
+    assert told(records) == []
 
 
 @needs_pty
