@@ -5,7 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from simulator.hand import GRID_MM, Hand, Pattern, Style
+from simulator.hand import GRID_MM, Hand, Motion, Pattern, Style
 from simulator.physics import Touch
 
 PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
@@ -77,7 +77,7 @@ def test_gaps_in_contact_are_the_lifts_and_glides_lie_between(pattern: Pattern) 
     gaps = spans(force_n == 0)[1:-1]
     assert np.array_equal(np.array(gaps) * 1000, truth.lift_us)
     assert len(truth.glides) == 1 + len(truth.lift_us) + truth.reversals
-    assert truth.reversals > 0
+    assert (truth.reversals > 0) == (pattern != "circular")
     assert len(truth.lift_us) > 0
     assert np.all(truth.glides.start_us[1:] >= truth.glides.end_us[:-1])
     assert np.all(truth.glides.end_us > truth.glides.start_us)
@@ -85,13 +85,110 @@ def test_gaps_in_contact_are_the_lifts_and_glides_lie_between(pattern: Pattern) 
         assert force_n[start_us // 1000 + 2 : end_us // 1000 - 2].min() > 0
 
 
-def test_glides_begin_and_end_where_the_hand_was() -> None:
-    hand = Hand(60, 40, 2, 7, Style(tremor_rms_mm=0))
+def test_glides_tile_the_contact() -> None:
+    truth = Hand(60, 40, 2, 7).truth
+    joined = truth.glides.start_us[1:] == truth.glides.end_us[:-1]
+    assert joined.sum() == truth.reversals
+    assert (~joined).sum() == len(truth.lift_us)
+    assert (truth.glides.end_us - truth.glides.start_us).sum() / 1e6 == pytest.approx(truth.contact_s, abs=0.1)
+
+
+def test_a_reversal_is_the_turning_point() -> None:
+    hand = Hand(60, 40, 2, 7, CALM)
+    starts_us = hand.truth.glides.start_us[1:]
+    for t_us in starts_us[starts_us == hand.truth.glides.end_us[:-1]].tolist():
+        x_mm = hand.motion.x_mm[t_us // 1000 - 60 : t_us // 1000 + 61]
+        outward = 1 if x_mm[60] > 30 else -1
+        assert abs(int(np.argmax(outward * x_mm)) - 60) <= 3
+
+
+def test_a_glide_goes_its_direction() -> None:
+    hand = Hand(60, 40, 4, 7, Style("crosshatch", tremor_rms_mm=0, pause_probability=0))
     glides = hand.truth.glides
-    for index in range(len(glides)):
-        start, end = hand.at(int(glides.start_us[index])), hand.at(int(glides.end_us[index]))
-        assert np.hypot(start.x_mm - glides.x0_mm[index], start.y_mm - glides.y0_mm[index]) < 0.6
-        assert np.hypot(end.x_mm - glides.x1_mm[index], end.y_mm - glides.y1_mm[index]) < 0.6
+    seen = 0
+    for start_us, end_us, direction_deg in zip(glides.start_us, glides.end_us, glides.direction_deg, strict=True):
+        first, last = start_us // 1000 + 950, end_us // 1000 - 950
+        if last > first:
+            dx_mm, dy_mm = np.ptp(hand.motion.x_mm[[first, last]]), np.ptp(hand.motion.y_mm[[first, last]])
+            off_deg = np.degrees(np.arctan2(dy_mm, dx_mm)) - abs((direction_deg + 90) % 180 - 90)
+            assert abs(off_deg) < 1
+            seen += 1
+    assert seen > 12
+
+
+def test_passes_have_their_time_and_a_break_between_them() -> None:
+    for pattern in PATTERNS:
+        for seed in range(5):
+            truth = Hand(40, 30, 4, seed, Style(pattern)).truth
+            for index in range(4):
+                mine = truth.glides.pass_index == index
+                assert truth.pass_us[index].tolist() == [truth.glides.start_us[mine][0], truth.glides.end_us[mine][-1]]
+            breaks_s = (truth.pass_us[1:, 0] - truth.pass_us[:-1, 1]) / 1e6
+            ordinary = breaks_s <= 0.5
+            assert np.all(ordinary | ((breaks_s >= 1.5) & (breaks_s <= 4.0)))
+            assert pattern == "crosshatch" or not ordinary.any()
+    breaks_s = np.concatenate([np.diff(_pass_ends_us(seed)) / 1e6 for seed in range(20)])
+    assert 0.25 < (breaks_s[:, 0] < 1).mean() < 0.75
+
+
+def _pass_ends_us(seed: int) -> np.ndarray:
+    pass_us = Hand(20, 20, 4, seed, Style("crosshatch")).truth.pass_us
+    return np.stack([pass_us[:-1, 1], pass_us[1:, 0]], axis=1)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_contact_can_be_kept_through_a_pass(pattern: Pattern) -> None:
+    for seed in range(8):
+        hand = Hand(28, 22, 3, seed, Style(pattern, lift_every_s=None))
+        truth = hand.truth
+        assert len(truth.lift_us) == 2
+        assert min(truth.coverage) >= 0.95
+        assert len(truth.glides) == 3 + truth.reversals
+        if pattern != "circular":
+            turns = np.diff(truth.glides.direction_deg)[truth.glides.pass_index[1:] == truth.glides.pass_index[:-1]]
+            assert np.all(np.abs((turns % 360) - 180) <= 24.01)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_ground_is_what_the_tip_went_over_in_the_zone_and_around_it(pattern: Pattern) -> None:
+    hand = Hand(24, 18, 2, 3, Style(pattern), tip_width_mm=6)
+    truth = hand.truth
+    step_mm = 0.2
+    axis_mm = np.arange(-15, 45, step_mm)
+    for index, (start_us, end_us) in enumerate(truth.pass_us.tolist()):
+        part = slice(start_us // 1000, end_us // 1000, 5)
+        inside = hand.motion.contact[part]
+        x_mm, y_mm = hand.motion.x_mm[part][inside], hand.motion.y_mm[part][inside]
+        near = np.zeros((len(axis_mm), len(axis_mm)), dtype=bool)
+        for x, y in zip(x_mm.tolist(), y_mm.tolist(), strict=True):
+            columns, rows = (slice(*np.searchsorted(axis_mm, [mm - 3, mm + 3])) for mm in (x, y))
+            near[rows, columns] |= (axis_mm[columns] - x) ** 2 + (axis_mm[rows, None] - y) ** 2 <= 9
+        assert truth.ground_cm2[index] == pytest.approx(near.sum() * step_mm**2 / 100, rel=0.01)
+
+
+def test_coverage_grows_with_the_ground_up_to_one() -> None:
+    truth = Hand(40, 30, 2, 5).truth
+    start_us, end_us = truth.pass_us[1].tolist()
+    shares = [truth.coverage_at(1, t_us) for t_us in range(start_us, end_us + 1, (end_us - start_us) // 20)]
+    assert shares == sorted(shares)
+    assert shares[0] < 0.1
+    assert shares[-1] == 1
+    assert truth.coverage_at(1, start_us - 1) == 0
+    assert truth.coverage_at(1, 10**12) == 1
+    moment_us = truth.glides.start_us[truth.glides.pass_index == 1][2]
+    whole = Hand(400, 30, 1, 5, Style(lift_every_s=(4, 4))).truth
+    assert whole.coverage_at(0, 10**12) == min(1.0, whole.ground_cm2[0] / 120)
+    assert 0 < truth.coverage_at(1, int(moment_us)) < 1
+
+
+def test_a_motion_is_read_only_and_of_one_length() -> None:
+    motion = Hand(20, 20, 1, 0).motion
+    assert motion.duration_us == len(motion.x_mm) * 1000
+    assert np.array_equal(motion.contact, motion.force_n > 0)
+    with pytest.raises(ValueError, match="read-only"):
+        motion.force_n[0] = 1
+    with pytest.raises(ValueError, match="one length"):
+        Motion(motion.x_mm, motion.y_mm, motion.heading_deg, motion.force_n[1:])
 
 
 def test_every_second_pass_of_a_crosshatch_is_turned_by_90_degrees() -> None:
@@ -127,8 +224,9 @@ def test_glides_keep_to_their_speed(speed_mm_s: float) -> None:
     speeds = np.hypot(np.diff(x_mm), np.diff(y_mm)) * 1000
     assert speeds[(force_n[1:] > 0) & (force_n[:-1] > 0)].max() < 1.3 * speed_mm_s  # turns are a little faster
     glides = hand.truth.glides
+    turn_ms = 50 + round(1000 * np.pi / 4 * 20 / (0.85 * speed_mm_s))  # half a turn over to a row 20 mm away
     for start_us, end_us in zip(glides.start_us, glides.end_us, strict=True):
-        inner = speeds[start_us // 1000 + 50 : end_us // 1000 - 50]
+        inner = speeds[start_us // 1000 + turn_ms : max(0, end_us // 1000 - turn_ms)]
         assert np.all(inner > 0.84 * speed_mm_s)
         assert np.all(inner < 1.16 * speed_mm_s)
 
@@ -159,7 +257,7 @@ def test_lifts_come_every_one_to_four_seconds_of_gliding() -> None:
     hand = Hand(80, 60, 2, 4, Style(speed_mm_s=5, pause_probability=0))
     contacts = spans(touches(hand)[4] > 0)
     assert max(end - first for first, end in contacts) <= 4000 + 400 + 2
-    lifts_us = np.diff(hand.truth.lift_us, axis=1)
+    lifts_us = np.diff(Hand(80, 60, 1, 4, Style(speed_mm_s=5)).truth.lift_us, axis=1)
     assert lifts_us.min() >= 149_000
     assert lifts_us.max() <= 501_000
 
@@ -202,6 +300,7 @@ def test_before_and_after_it_is_in_the_air() -> None:
         ({"direction_jitter_deg": 50}, "0 to 45"),
         ({"lift_every_s": (0.1, 1)}, "at least 0.8"),
         ({"lift_s": (0.01, 1)}, "0.1 s"),
+        ({"between_passes_s": (0.01, 1)}, "0.1 s"),
     ],
 )
 def test_a_senseless_style_is_refused(change: dict[str, object], message: str) -> None:
