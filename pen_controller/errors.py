@@ -12,6 +12,10 @@ class LinkError(PenError):
     """The line could not be opened, broke, or leads to no pen."""
 
 
+class InUseError(LinkError):
+    """Another program on this computer has the line to the pen."""
+
+
 class UrlError(ValueError):
     """A URL that can name no pen; the text says which forms do."""
 

@@ -5,11 +5,12 @@ SQLite holds the promise that nothing is changed, deleted, left out or written t
 
 import contextlib
 import errno
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
+
+from pen_controller import files
 
 APPLICATION_ID = 0x50454E4A  # "PENJ": tells our file from any other SQLite database
 SCHEMA_VERSION = 1
@@ -94,24 +95,11 @@ def _connection(path: Path) -> contextlib.closing[sqlite3.Connection]:
     )
 
 
-def _create(path: Path) -> None:
-    """Make an empty file that only its owner can read.
-
-    An existing file is not opened: closing it would drop the locks that SQLite holds on it in this process.
-    """
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-
-
 @contextlib.contextmanager
 def _ownership(path: Path) -> Iterator[None]:
-    """Hold a transaction open in a file beside the journal: a lock that ends with the process, however it ends."""
-    lock_path = path.with_name(f"{path.name}.lock")
-    _create(lock_path)
-    with contextlib.closing(sqlite3.connect(lock_path, timeout=0, check_same_thread=False)) as lock:
-        lock.execute("PRAGMA journal_mode = MEMORY")  # no third file for a transaction without content
-        lock.execute("BEGIN EXCLUSIVE")
-        _create(path)
+    """Hold a lock in a file beside the journal."""
+    with files.locked(path.with_name(f"{path.name}.lock")):
+        files.create(path)
         yield
 
 

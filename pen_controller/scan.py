@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from serial.tools import list_ports
 
-from pen_controller.errors import LinkError
+from pen_controller.errors import InUseError, LinkError
 from pen_controller.link import Link
 from pen_controller.transports import transport_for
 from protocols.messages import Cartridge, Identity, State
@@ -15,6 +15,9 @@ from protocols.words import StateFlag
 
 LISTEN_S = 4.0
 """A pen advertises several times a second, but a busy radio may miss many."""
+
+NOWHERE = "ble:"
+"""In place of a URL, where there is no Bluetooth to be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,31 @@ class Found:
     cartridge: Cartridge | None = None
     signal_dbm: int | None = None
     trouble: str = ""
+    line_in_use: bool = False
+    """Whether another program on this computer has the line, so that the pen could not be asked."""
 
     @property
     def in_use(self) -> bool | None:
-        """Whether another program owns the pen; None where there is no pen."""
-        return None if self.state is None else StateFlag.CLAIMED in self.state.flags
+        """Whether another program owns the pen, or the line to it; None where there is no pen."""
+        if self.state is None:
+            return True if self.line_in_use else None
+        return StateFlag.CLAIMED in self.state.flags
+
+    @property
+    def is_place(self) -> bool:
+        """Whether the URL leads somewhere; the row that says why there is no Bluetooth leads nowhere."""
+        return self.url != NOWHERE
+
+    @property
+    def short_trouble(self) -> str:
+        """What is wrong, beside the URL; of a lack of Bluetooth also what to do."""
+        if not self.is_place:
+            return self.trouble
+        return (
+            self.trouble.removeprefix(f"{self.url}: ")
+            .removeprefix(f"{self.url.removeprefix('serial:')}: ")
+            .partition(";")[0]
+        )
 
 
 Say = Callable[[Found], None]
@@ -82,9 +105,9 @@ async def _scan_air(say: Say, hci: str | None) -> None:
 
         await look(sight, hci=hci, seconds=LISTEN_S)
     except ImportError:
-        say(Found("ble:", "Bluetooth", trouble="needs one more package: python -m pip install 'pen-controller[ble]'"))
+        say(Found(NOWHERE, "Bluetooth", trouble="needs one more package: python -m pip install 'pen-controller[ble]'"))
     except LinkError as error:
-        say(Found("ble:", "Bluetooth", trouble=str(error)))
+        say(Found(NOWHERE, "Bluetooth", trouble=str(error)))
     for found in seen:
         await _try(say, found)
 
@@ -93,4 +116,4 @@ async def _try(say: Say, place: Found) -> None:
     try:
         say(await ask(place.url, place.name, signal_dbm=place.signal_dbm))
     except LinkError as error:
-        say(Found(place.url, place.name, signal_dbm=place.signal_dbm, trouble=str(error)))
+        say(replace(place, trouble=str(error), line_in_use=isinstance(error, InUseError)))

@@ -135,6 +135,39 @@ def ble(
     _serve(_pens(pens, seed, rate, profile, zone_cm2), line, air, as_json=as_json, control=control)
 
 
+@app.command()
+def replay(
+    seed: Annotated[int, typer.Option(min=0, help="Which treatment: area, zone, hand and pen follow from it.")] = 0,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw path, local density and the course of time into this file, such as out.png."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count a simulated treatment, without a pen on a line, and hold what was counted against the truth.
+
+    Try it: `pen-sim replay --seed 7 --plot out.png`.
+    """
+    from simulator import replay as treatments  # noqa: PLC0415  # the only command that needs the controller
+
+    seen = treatments.replay(seed)
+    if plot:
+        try:
+            treatments.plot(seen, plot)
+        except ImportError:
+            _refuse("a picture needs one more package: python -m pip install 'pen-controller[plot]'")
+        except (OSError, ValueError) as error:
+            _refuse(f"cannot draw {plot}: {error}")
+    if as_json:
+        rows = {name: {"true": true, "counted": counted} for name, true, counted in seen.rows()}
+        print(json.dumps(seen.about() | rows))
+        return
+    print(", ".join(f"{name} {value}" for name, value in seen.about().items()))
+    print(f"{'':<16}{'true':>12}{'counted':>12}")
+    for name, true, counted in seen.rows():
+        print(f"{name:<16}{true:>12}{counted:>12}")
+
+
 def _pens(count: int, seed: int, rate: int, profile: str, zone_cm2: float) -> list[SimulatedPen]:
     if profile not in PROFILES:
         _refuse(f"no profile {profile!r}: choose one of {', '.join(PROFILES)}")
@@ -226,6 +259,7 @@ async def _obey(bench: Bench, command: str, *, as_json: bool) -> None:
         case ["reboot"]:
             for pen, _line in chosen:
                 pen.reboot(bench.clock_us())
+            await asyncio.gather(*(line.restart() for _pen, line in chosen))
         case ["button"]:
             for pen, _line in chosen:
                 pen.firmware.button()

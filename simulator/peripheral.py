@@ -20,6 +20,8 @@ from simulator.pen import SimulatedPen
 from simulator.ports import Endpoint
 
 ADVERTISING_MS = 50
+START_UP_S = 0.5
+"""From power to the first advertisement, as a microcontroller with a Bluetooth stack takes it."""
 LONGEST_NAME = 8
 """Beside flags and the service's UUID no more fits an advertisement; virtual controllers send no scan responses."""
 MIN_MTU, MAX_MTU = 23, 517
@@ -69,20 +71,27 @@ class BleLine:
             host.say(messages)
 
     async def plug(self) -> None:
-        """Switch the radio on, and advertise."""
-        self._device = self._new_device()
-        await self._device.power_on()
-        await self._device.start_advertising()
+        """Switch the radio on, and advertise. Quiet if it is on."""
+        if self._device is None:
+            self._device = device = self._new_device()
+            await device.power_on()
+            await device.start_advertising()
 
     async def unplug(self) -> None:
         """Go out of reach: every connection breaks, and nothing is advertised."""
         device, self._device = self._device, None
         if device is not None:
+            self._air.remove(self._controller)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await device.stop_advertising()
-            self._air.remove(self._controller)
+
+    async def restart(self) -> None:
+        """The radio goes with the pen's power: every connection breaks, and it advertises when it has started up."""
+        await self.unplug()
+        await asyncio.sleep(START_UP_S)
+        await self.plug()
 
     def _new_device(self) -> Device:
         controller = self._controller = self._air.controller(self.name)

@@ -58,6 +58,9 @@ class Line(Protocol):
     async def plug(self) -> None:
         """Put the cable (back) in."""
 
+    async def restart(self) -> None:
+        """The pen has rebooted; do what that does to the line."""
+
 
 class PtyLine:
     """A pen behind a real pseudo-terminal. POSIX only.
@@ -104,6 +107,9 @@ class PtyLine:
         if self._link:
             self._link.unlink(missing_ok=True)
 
+    async def restart(self) -> None:
+        """Nothing: a cable, and the chip at its end, outlast the pen's reboot."""
+
     def send(self, messages: list[AnyMessage]) -> None:
         """Write to the terminal."""
         if self._path is not None:
@@ -149,6 +155,9 @@ class TcpLine:
         await self._server.wait_closed()
         await self._alone.wait()  # Python 3.11 does not wait until the last host has been served
         self._server = None
+
+    async def restart(self) -> None:
+        """Nothing: a cable, and the chip at its end, outlast the pen's reboot."""
 
     def send(self, messages: list[AnyMessage]) -> None:
         """Write to every host."""

@@ -41,22 +41,13 @@ needs_pty = pytest.mark.skipif(sys.platform == "win32", reason="this system has 
 
 def on_every_line(test: Test) -> Callable[..., None]:
     """Make a coroutine with an argument `line` a test that runs on every line."""
-    return _on(LINES, test)
-
-
-def on_every_cable(test: Test) -> Callable[..., None]:
-    """The same without Bluetooth: now and then the simulated air does not come back after it was cut."""
-    return _on(LINES[:-1], test)
-
-
-def _on(lines: list[Any], test: Test) -> Callable[..., None]:
     assert "line" in inspect.signature(test).parameters
 
     @functools.wraps(test)
     def synchronous(*args: Any, line: Line, **kwargs: Any) -> None:
         run(test(*args, line=line, **kwargs), virtual=line.virtual)
 
-    on_lines: Callable[..., None] = pytest.mark.parametrize("line", lines)(synchronous)
+    on_lines: Callable[..., None] = pytest.mark.parametrize("line", LINES)(synchronous)
     return on_lines
 
 

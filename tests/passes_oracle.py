@@ -64,7 +64,7 @@ class Oracle:
         self.least_cells = min_coverage * size_cm2 / (self.cell_mm**2 / 100)
         self.tip_mm = tip_width_mm
         radius = ground_rules.CELLS_PER_TIP / 2
-        reach = range(-4, 5)
+        reach = range(-5, 6)
         self.disc = [(x, y) for y in reach for x in reach if math.hypot(x, y) <= radius]
         self.glides: list[tuple[int, int]] = []
         self.passes: list[tuple[int, int, float, float]] = []
@@ -127,6 +127,8 @@ class Oracle:
             self.before = self.place
             if not lost:
                 self.place = self.place[0] + moved[0], self.place[1] + moved[1]
+                if max(map(abs, moved)) > tick_rules.GAP_SHARE * self.tip_mm:
+                    self.stamp(0, (self.place[0] - moved[0] / 2, self.place[1] - moved[1] / 2))
             self.stamp(in_contact)
         self.moved = moved
         if stayed and self.tick % tick_rules.FOLLOW_TICKS == 0:
@@ -158,8 +160,8 @@ class Oracle:
         if from_air:
             self.place = self.moved
 
-    def stamp(self, strokes: int) -> None:
-        column, row = round(self.place[0] / self.cell_mm), round(self.place[1] / self.cell_mm)
+    def stamp(self, strokes: int, place: Point | None = None) -> None:
+        column, row = (round(mm / self.cell_mm) for mm in place or self.place)
         for x, y in self.disc:
             self.cells[column + x, row + y] += strokes / len(self.disc)
 

@@ -1,9 +1,11 @@
-"""Pens over Bluetooth LE: MTUs, slow links, drops at every step, frozen pens, several pens, several hosts.
+"""Pens over Bluetooth LE: MTUs, slow links, drops at every step, frozen pens, several pens.
 
-In virtual time through bleak, HCI, L2CAP and ATT. What holds on every line: `test_pen.py`, `test_host_killed.py`.
+In virtual time through bleak, HCI, L2CAP and ATT. What holds on every line: `test_pen.py`,
+`test_host_killed.py`; several hosts: `test_ble_hosts.py`.
 """
 
 import asyncio
+import contextlib
 import itertools
 import signal
 import sys
@@ -12,15 +14,13 @@ from collections.abc import Callable
 
 import pytest
 
-from pen_controller.errors import LinkError, PenError, PenRefusedError
-from pen_controller.link import Link
+from pen_controller.errors import LinkError, PenError
 from pen_controller.pen import Pen
 from pen_controller.transports import bumble_backend
-from pen_controller.transports.ble import BleTransport
 from protocols.framing import Frame
 from protocols.messages import AnyMessage, Arm, AskIdentity, Claim, Disarm, Renew, Set, Start, Stop, decode, encode
 from protocols.words import Cause, EventKind, PenState
-from tests.lines import TODAY, PenSim, by_ble, grant_for, run_needles
+from tests.lines import TODAY, by_ble, grant_for, run_needles
 from tests.running import in_virtual_time, until
 from tests.virtual_air import OpenAir, VirtualAir, open_air
 
@@ -179,6 +179,33 @@ async def test_what_was_written_before_closing_still_leaves(open_air: OpenAir, m
     assert lost == []  # closed is not lost
 
 
+@in_virtual_time
+async def test_a_write_that_cannot_be_cancelled_does_not_keep_a_lost_line_from_closing(
+    open_air: OpenAir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a stack may make of a write whose answer comes together with the news that the line is lost."""
+    written: list[object] = []
+
+    async def answered_all_the_same(*_: object) -> None:
+        written.append(_)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    lost = asyncio.Event()
+    async with open_air() as bench:
+        line = bench.transport()
+        await line.open(lambda _: None, lambda _: lost.set())
+        monkeypatch.setattr(bumble_backend.BumbleClient, "write_gatt_char", answered_all_the_same)
+        line.write(b"\1\0")
+        line.write(b"\2\0")
+        await until(lambda: written)
+        bench.air.drop(bench.line._controller)
+        await lost.wait()
+        async with asyncio.timeout(5):
+            await line.close()
+    assert len(written) == 1
+
+
 @pytest.mark.parametrize("mtu", [23, 247])
 @in_virtual_time
 async def test_notifications_handed_over_out_of_step_lose_nothing(
@@ -333,32 +360,3 @@ async def test_connections_are_opened_one_at_a_time(open_air: OpenAir, monkeypat
         for line in lines:
             await line.close()
     assert (busy, most) == (0, 1)
-
-
-@in_virtual_time
-async def test_a_second_host_is_refused_and_told_so_but_its_stop_is_obeyed(open_air: OpenAir) -> None:
-    async with open_air() as bench, Pen.open(bench.transport()) as pen:
-        await run_needles(pen)
-        with pytest.raises(PenRefusedError, match="another program owns it"):
-            async with Pen.open(bench.transport(), host_id=5):
-                pytest.fail("two hosts")
-        other = Link(bench.transport(), 5, lambda _: None, lambda _: None)
-        await other.open()
-        try:
-            assert pen.state.state is PenState.RUNNING
-            other.stop()
-            await until(lambda: pen.state.state is PenState.LATCHED)
-            assert pen.state.cause is Cause.STOP
-        finally:
-            await other.close()
-
-
-async def test_two_hosts_in_two_processes_of_the_stack() -> None:
-    """The same over sockets, where each host has a controller of its own."""
-    async with by_ble() as sim, Pen.open(sim.transport()) as pen:
-        assert isinstance(sim, PenSim)
-        await run_needles(pen)
-        with pytest.raises(PenRefusedError, match="another program owns it"):
-            async with Pen.open(BleTransport(sim.url), host_id=5):
-                pytest.fail("two hosts")
-        assert pen.state.state is PenState.RUNNING

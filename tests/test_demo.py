@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def test_demo_holds_every_figure_and_prints_one_object(tmp_path: Path) -> None:
+
+@pytest.mark.parametrize("line", [[], ["--ble"]], ids=["cable", "ble"])
+def test_demo_holds_every_figure_and_prints_one_object(tmp_path: Path, line: list[str]) -> None:
     command = [sys.executable, "-m", "pen_controller", "demo", "--json", "--journal", str(tmp_path / "demo.sqlite")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run([*command, *line], capture_output=True, text=True, timeout=110, check=False)
     figures = json.loads(done.stdout)
     assert done.returncode == 0, (figures["checks"], done.stderr)
     assert all(figures["checks"].values())

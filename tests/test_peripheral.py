@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 from bleak import BleakClient, BleakScanner
 from bleak.exc import BleakError
-from bumble.att import ATT_Error
+from bumble import gatt_client
+from bumble.att import ATT_PDU, ATT_Error
 
+from pen_controller.errors import PenError
 from pen_controller.pen import Pen
 from pen_controller.transports import bumble_backend
 from pen_controller.transports.ble import Radio, Sighting, look, radio_for
@@ -17,7 +19,7 @@ from protocols import gatt
 from protocols.framing import Decoder
 from protocols.messages import AskEvents, AskIdentity, AskState, Identity, State, decode, encode
 from protocols.samples import Samples
-from protocols.words import EventKind
+from protocols.words import EventKind, PenState
 from simulator import air as air_module
 from simulator.air import Air
 from simulator.pen import SimulatedPen
@@ -133,6 +135,25 @@ async def test_out_of_reach_it_is_gone_for_all_and_back_under_the_same_address(o
 
 
 @in_virtual_time
+async def test_a_reboot_drops_the_link_and_it_advertises_again_after_its_start_up(open_air: OpenAir) -> None:
+    async with open_air() as bench, Pen.open(bench.transport()) as pen:
+        await run_needles(pen)
+        boot_id = pen.identity.boot_id
+        bench.pen.reboot(bench.clock_us())
+        restarting = asyncio.create_task(bench.line.restart())
+        await until(lambda: not pen.connected)
+        assert "gone" in str(pen.stop_reason)
+        assert bench.line.urls == []
+        await bench.line.plug()  # put back in the meantime
+        await restarting
+        await pen.reconnect()
+        assert pen.identity.boot_id == bench.pen.firmware.identity.boot_id != boot_id
+        assert pen.state.state is PenState.IDLE
+        with pytest.raises(PenError, match="not armed"):
+            await pen.start(1.0, 100.0)
+
+
+@in_virtual_time
 async def test_a_connection_that_fails_on_the_way_is_not_left_open(
     open_air: OpenAir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +177,24 @@ async def test_an_att_error_is_bleaks_own(open_air: OpenAir, monkeypatch: pytest
     async with open_air(), radio_for("air") as radio, client_of(radio) as client:
         with pytest.raises(BleakError, match="0x80"):
             await client.write_gatt_char(gatt.CMD, b"\0", response=True)
+
+
+@in_virtual_time
+async def test_a_cancellation_that_comes_with_the_answer_is_not_lost(
+    open_air: OpenAir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`asyncio.wait_for`, by which Bumble waits, forgets it before Python 3.12."""
+    hear = gatt_client.Client.on_gatt_pdu
+    async with open_air(), radio_for("air") as radio, client_of(radio) as client:
+        reading = asyncio.create_task(client.read_gatt_char(gatt.INFO))
+
+        def answer(self: gatt_client.Client, pdu: ATT_PDU) -> None:
+            hear(self, pdu)
+            reading.cancel()
+
+        monkeypatch.setattr(gatt_client.Client, "on_gatt_pdu", answer)
+        with pytest.raises(asyncio.CancelledError):
+            await reading
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason, BleakDBusError, BleakError
+from rich.console import Console
 from serial.tools import list_ports
 
 from pen_controller.errors import LinkError, UrlError
 from pen_controller.pen import Pen
 from pen_controller.scan import Found, ask, scan
+from pen_controller.scan_table import table_of
 from pen_controller.transports import ble, transport_for
 from pen_controller.transports.ble import BleTransport
+from protocols.messages import State
 from simulator.pen import SimulatedPen
 from simulator.peripheral import BleLine
 from tests.running import in_virtual_time
@@ -179,6 +182,45 @@ async def test_a_missing_package_is_named(module: str, url: str, says: str, monk
     rows: list[Found] = []
     await scan(rows.append, hci="usb:0")
     assert says in rows[0].trouble
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+SIMULATED = "ble:F0:2D:30:30:30:31?hci=tcp-client:127.0.0.1:9201"
+ON_A_MAC = "ble:C9D0C3C2-1111-2222-3333-444455556666"
+
+
+@pytest.mark.parametrize("url", [SIMULATED, ON_A_MAC, "serial:/dev/ttyUSB0"])
+@pytest.mark.parametrize("width", [80, 60])
+def test_a_url_is_whole_at_any_width(url: str, width: int) -> None:
+    pen = SimulatedPen()
+    state = next(said for said in pen.step(100_000) if isinstance(said, State))
+    found = Found(url, "a bridge with a long name [1]", pen.firmware.identity, state, signal_dbm=-50)
+    lines = printed([found], width)
+    assert url in [line.strip() for line in lines]
+    assert width < 80 or "a bridge with a… -50 dBm PEN-0001 1.0.0 100 % free" in lines
+
+
+@pytest.mark.parametrize(
+    ("url", "trouble", "says"),
+    [
+        (SIMULATED, f"{SIMULATED}: no such pen in reach; switch it on", "no such pen in reach"),
+        ("serial:/dev/ttyS0", "/dev/ttyS0: nothing answers there; is the pen switched on?", "nothing answers there"),
+        ("ble:", "Bluetooth is off; switch it on", "Bluetooth is off; switch it on"),
+    ],
+)
+def test_trouble_is_short_but_for_what_to_do_about_bluetooth(url: str, trouble: str, says: str) -> None:
+    lines = printed([Found(url, "name", trouble=trouble)], 80)
+    assert lines[-1] == says
+    assert (url in lines) == (url != "ble:")
+
+
+def printed(found: list[Found], width: int) -> list[str]:
+    """Lines of the table, each space one."""
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(table_of(found))
+    return [" ".join(line.split()) for line in capture.get().splitlines()]
 
 
 # --- all that is in sight --------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pen_controller.passes.contact import ContactFromCurrent
 from pen_controller.passes.figures import Figures, Finished, Zone
 from pen_controller.passes.glides import Tracker
 from pen_controller.passes.ground import Ground
-from pen_controller.passes.ticks import TICK_US, Bools, Ints, Lanes, Ticker, Ticks
+from pen_controller.passes.ticks import TICK_US, Bools, Floats, Ints, Lanes, Ticker, Ticks
 from pen_controller.passes.work import Contact, Mark
 from protocols.samples import SampleArray
 
@@ -19,6 +19,8 @@ LOST_TICKS = 20
 """After a second without a sample nobody knows whether the tip was lifted meanwhile."""
 FOLLOW_TICKS = 2
 """Glides are looked at every 100 ms; twice as often costs more and finds no more."""
+GAP_SHARE = 0.15
+"""Of the tip's width: stamped no farther apart, a round tip leaves no scallops that matter."""
 LAG_TICKS = 1
 """Contact is known a tick late."""
 HOW = {
@@ -57,6 +59,7 @@ class PassCounter:
         lanes, tip_width_mm = len(zones), zones[0].tip_width_mm
         self._ticker = Ticker(lanes)
         self._tracker = Tracker(lanes, tip_width_mm)
+        self._gap_mm = tip_width_mm * GAP_SHARE
         self._ground = Ground(lanes, tip_width_mm)
         self._areas = [Area(lane, zone, self._ground.cell_cm2) for lane, zone in enumerate(zones)]
         blind = np.array([not zone.contact for zone in zones])
@@ -155,6 +158,7 @@ class PassCounter:
         np.maximum(self._deepest_um, ticks.depth_um[:, column] * contact, out=self._deepest_um)
         self._tracker.move(moved, real)
         self._moved_mm = moved_mm if real is None else np.where(real, moved_mm, self._moved_mm)
+        self._fill(moved)
         self._ground.stamp(self._tracker.place_mm, sums[:, 2] * contact)
         due = stayed & (number % FOLLOW_TICKS == 0)
         if real is not None:
@@ -163,6 +167,12 @@ class PassCounter:
             for lane in self._tracker.follow(number, due).tolist():
                 self._areas[lane].stretch(self._tracker.stretch(lane), self._tracker.circular(lane), finished)
                 self._tracker.turn(lane, int(number[lane]))
+
+    def _fill(self, moved_mm: Floats) -> None:
+        """A tip that moves fast sweeps what is between two places, too."""
+        fast = np.abs(moved_mm).max(axis=0) > self._gap_mm
+        if fast.any():
+            self._ground.stamp(self._tracker.place_mm - moved_mm * fast / 2, np.zeros_like(self._seen))
 
     def _settle(self, sensed: Bools, real: Bools | None) -> Bools:
         """Contact, as most of the last three ticks say: needles that bounce for 30 ms stay set down."""

@@ -11,10 +11,10 @@ import numpy as np
 
 from pen_controller.passes.ticks import Floats, Ints, Lanes
 
-CELLS_PER_TIP = 6.85
+CELLS_PER_TIP = 8.75
 """So that a disc of whole cells sweeps as broad as the tip does, on average over all directions."""
 SIDE = 128
-"""Cells along a grid. It closes upon itself after 18 tip widths, farther than a tip gets without a lift."""
+"""Cells along a grid. It closes upon itself after 14 tip widths, farther than a tip gets without a lift."""
 _MASK = SIDE * SIDE - 1
 
 
@@ -39,18 +39,21 @@ class Ground:
         self._base = np.arange(lanes) * SIDE * SIDE
         self._cells = np.zeros(lanes * SIDE * SIDE)
         self._floor = np.ones(lanes)
+        self._given = np.zeros(lanes)  # the most that any cell can have been given since the tip was set down
 
     def set_down(self, lanes: Lanes) -> None:
         """These tips were set down: nobody knows where they have been before."""
-        for lane in lanes.tolist():
-            self._floor[lane] = self._grid(lane).max() + 1
+        self._floor[lanes] += self._given[lanes] + 1
+        self._given[lanes] = 0
 
     def stamp(self, place_mm: Floats, strokes: Ints) -> None:
         """The tips punctured here, evenly all over; one in the air has no strokes. `place_mm` has shape (2, lanes)."""
         column, row = np.rint(place_mm / self._cell_mm).astype(np.int64)
         places = ((row * SIDE + column + self._disc) & _MASK) + self._base
         visited = np.maximum(self._cells[places], self._floor)
-        visited += strokes / len(self._disc)
+        share = strokes / len(self._disc)
+        visited += share
+        self._given += share
         self._cells[places] = visited
 
     def swept(self, lane: int) -> Swept:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import re
+import sqlite3
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,7 +17,8 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason, BleakDBusError, BleakError
 
-from pen_controller.errors import LinkError, UrlError
+from pen_controller import files
+from pen_controller.errors import InUseError, LinkError, UrlError
 from pen_controller.transports import Lost, Receive
 from protocols.framing import MAX_FRAME_BYTES
 from protocols.gatt import CMD, PEN_SERVICE, RSP, TLM
@@ -85,6 +88,8 @@ class BleTransport:
                 async with asyncio.timeout(OPEN_S):
                     radio = await stack.enter_async_context(radio_for(self._hci))
                     device = await self._find(radio)
+                    if self._hci is None:
+                        stack.enter_context(_sole_user(device.address))
                     channel = _Channel(device, radio, receive, lost)
                     stack.push_async_callback(channel.close)
                     await channel.open()
@@ -177,16 +182,19 @@ class _Channel:
         self._open = False
         if self._writer is not None:
             self._writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._writer
+            await asyncio.wait([self._writer])  # as `await` it would also take our own cancellation for the writer's
         with contextlib.suppress(BleakError, OSError, EOFError, TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await self._client.disconnect()
 
     async def _write(self, cmd: BleakGATTCharacteristic) -> None:
-        """Write frame by frame: what is urgent goes next, but never into a frame that has begun to leave."""
+        """Write frame by frame: what is urgent goes next, but never into a frame that has begun to leave.
+
+        It ends because the channel is closed, not because it is cancelled: a stack may answer a write that is being
+        cancelled, and the cancellation is lost.
+        """
         try:
-            while True:
+            while self._open:
                 await self._wake.wait()
                 while frame := self._next():
                     # Read anew each time: a system may learn the MTU late.
@@ -199,6 +207,8 @@ class _Channel:
             self._break(f"{GONE} ({error})")
 
     def _next(self) -> bytes | None:
+        if not self._open:
+            return None
         frame, self._urgent = self._urgent, None
         return frame or (self._queue.popleft() if self._queue else None)
 
@@ -270,6 +280,28 @@ async def look(say: Callable[[Sighting], None], *, hci: str | None, seconds: flo
             await asyncio.sleep(seconds)
 
 
+@contextlib.contextmanager
+def _sole_user(address: str) -> Iterator[None]:
+    """Keep this computer's other programs from the pen, until this one lets it go or dies.
+
+    A system's Bluetooth shares one connection among its programs: the second would end the first one's by closing. It
+    does not say whose a connection is, and may keep it after a crash, so the connection itself cannot be the lock.
+
+    Raises:
+        InUseError: another program has it, or another transport of this one.
+        LinkError: there is no place for the lock.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            name = re.sub(r"[^0-9A-Z]", "-", address.upper())
+            stack.enter_context(files.locked(files.data_folder() / f"ble-{name}.lock"))
+        except (sqlite3.Error, OSError) as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
+                raise InUseError("another program on this computer uses this pen; close that one first") from None
+            raise LinkError(f"no lock for this pen ({error}); make your data folder writable") from None
+        yield
+
+
 _turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
 
 
@@ -311,7 +343,7 @@ def _clear_errors(name: str = "") -> Iterator[None]:
     except TimeoutError:
         raise LinkError(f"{where}no connection in {OPEN_S:.0f} s; bring the pen near, switch it off and on") from None
     except LinkError as error:
-        raise LinkError(f"{where}{error}") from None
+        raise type(error)(f"{where}{error}") from None
     except BleakBluetoothNotAvailableError as error:
         raise LinkError(f"{where}{_UNAVAILABLE.get(error.reason, str(error.args[0]))}") from None
     except BleakDBusError as error:

@@ -250,7 +250,12 @@ class BumbleClient(BaseBleakClient):
 
 @contextlib.contextmanager
 def _in_bleaks_words() -> Iterator[None]:
-    """Turn Bumble's errors into bleak's. Bumble cancels what a lost connection leaves unfinished."""
+    """Turn Bumble's errors into bleak's, and a cancellation that Bumble lost into a cancellation.
+
+    Bumble cancels what a lost connection leaves unfinished; and it waits by `asyncio.wait_for`, which before Python
+    3.12 forgets that it was cancelled when the answer has just come.
+    """
+    before = _cancellations()
     try:
         yield
     except ATT_Error as error:
@@ -258,10 +263,17 @@ def _in_bleaks_words() -> Iterator[None]:
     except BaseBumbleError as error:
         raise BleakError(str(error)) from error
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if _cancellations() > before:
             raise
         raise BleakError("the connection is gone") from None
+    if _cancellations() > before:
+        raise asyncio.CancelledError
+
+
+def _cancellations() -> int:
+    """How often this task has been cancelled."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 async def _discover(peer: Peer, longest_write: Callable[[], int]) -> BleakGATTServiceCollection:
