@@ -87,6 +87,15 @@ class Coverage(_Figures):
     min: Annotated[float, Field(gt=0, le=1)]
 
 
+class Technique(_Figures):
+    """How an area is worked, for coaching; a `crossing_deg` left out lets passes follow each other in any direction."""
+
+    slowest_mm_s: Positive  # below, the tip stands
+    least_per_cm2: Positive  # punctures of one glide; below, it drags
+    air_s: Positive  # running in the air for longer is no break between passes
+    crossing_deg: Annotated[float, Field(gt=0, le=90)] | None = None  # at least, from pass to pass
+
+
 class Area(_Model):
     """A part of the body that may be treated; `code` is its number on the wire."""
 
@@ -100,6 +109,7 @@ class Area(_Model):
     passes: Passes
     density_per_cm2: Warned
     coverage: Coverage
+    technique: Technique
 
 
 class BlockedArea(_Model):

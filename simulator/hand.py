@@ -169,12 +169,12 @@ def _moved(course: Course, style: Style, rng: np.random.Generator) -> Motion:
     t_s = np.arange(round(course.t_s[-1] * RATE_HZ)) / RATE_HZ
     x_mm, y_mm, contact = course.sample(t_s)
     x_mm, y_mm = _smooth(x_mm), _smooth(y_mm)
-    x_mm += _band_noise(rng, len(t_s), style.tremor_hz, style.tremor_rms_mm)
-    y_mm += _band_noise(rng, len(t_s), style.tremor_hz, style.tremor_rms_mm)
-    swell = _band_noise(rng, len(t_s), (0.1, 2.0), style.force_variation)
+    x_mm += band_noise(rng, len(t_s), style.tremor_hz, style.tremor_rms_mm)
+    y_mm += band_noise(rng, len(t_s), style.tremor_hz, style.tremor_rms_mm)
+    swell = band_noise(rng, len(t_s), (0.1, 2.0), style.force_variation)
     force_n = style.force_n * np.clip(1 + swell, 0.4, 2.0) * _ramp(contact)
     heading_deg = style.heading_deg + style.heading_drift_deg_per_min / 60 * t_s
-    heading_deg += _band_noise(rng, len(t_s), (0.05, 0.5), 1.5)
+    heading_deg += band_noise(rng, len(t_s), (0.05, 0.5), 1.5)
     return Motion(x_mm, y_mm, heading_deg, force_n)
 
 
@@ -233,7 +233,7 @@ def _smooth(knots_mm: Floats) -> Floats:
     return smooth
 
 
-def _band_noise(rng: np.random.Generator, samples: int, band_hz: tuple[float, float], rms: float) -> Floats:
+def band_noise(rng: np.random.Generator, samples: int, band_hz: tuple[float, float], rms: float) -> Floats:
     """Noise of nothing but the given band, of the given root mean square."""
     lowest, highest = math.ceil(band_hz[0] * samples / RATE_HZ), math.floor(band_hz[1] * samples / RATE_HZ)
     spectrum = np.zeros(samples // 2 + 1, dtype=np.complex128)

@@ -72,9 +72,15 @@ def test_density_cap_allows_the_hard_passes_at_a_sensible_speed() -> None:
         assert area.density_per_cm2.hard >= area.passes.hard * pass_per_cm2
 
 
+def test_a_glide_at_six_centimetres_a_second_is_not_yet_dragging() -> None:
+    for area in SHIPPED.areas.values():
+        fastest_per_cm2 = 14 * area.rate_hz.typical / (1.0 * 6.0)  # 14 needles, 1 cm tip, 6 cm/s
+        assert area.technique.least_per_cm2 == pytest.approx(fastest_per_cm2, abs=5)
+
+
 def test_proposed_figures_say_so() -> None:
     for area in SHIPPED.areas.values():
-        for group in (area.rate_hz, area.force_n, area.passes, area.density_per_cm2, area.size_cm2):
+        for group in (area.rate_hz, area.force_n, area.passes, area.density_per_cm2, area.size_cm2, area.technique):
             assert group.source == PROPOSED
     assert SHIPPED.areas["temple"].depth_mm.source == PROPOSED
     assert SHIPPED.areas["forehead"].depth_mm.source.startswith("Dr. Pen")
@@ -133,7 +139,9 @@ def test_shipped_directory_and_each_of_its_files_are_right() -> None:
             "blocked.eyelid.code = 4: expected a code of its own; areas.periorbital has it",
         ),
         ("areas.toml", "code = 1\n", "code = 256\n", "code = 256: expected less than or equal to"),
-        ("areas.toml", "bony = true", "bony =", "areas.toml: line 11 = 'bony =': expected valid"),
+        ("areas.toml", "bony = true", "bony =", "areas.toml: line 13 = 'bony =': expected valid"),
+        ("areas.toml", "crossing_deg = 45", "crossing_deg = 91", "technique.crossing_deg = 91: expected less than or"),
+        ("areas.toml", "air_s = 5.0, ", "", "areas.forehead.technique.air_s = (missing): expected a"),
         ("areas.toml", "[blocked.eyelid]", "[closed.eyelid]", "closed = {"),
         ("indications.toml", '"hands",', '"feet",', 'areas = "feet": expected one of: abdomen, '),
         ("indications.toml", '["scalp"]', '["eyelid"]', 'areas = "eyelid": expected one of: abd'),
