@@ -18,7 +18,7 @@ CHORD_MM = 2.0
 """Turning is measured from one piece of way of this length to the next."""
 BEND_OVER_TIPS = 4.0
 """Turning is averaged over about this many widths of the tip."""
-CIRCULAR = 1.4
+CIRCULAR = 1.2
 """Radians turned the same way in one tip width of way: from here on it is circles. Loops of 0.4 tip widths have 2.3."""
 
 
