@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
+    from rich.console import Console
 
     from pen_controller.config import Config, Plan
     from pen_controller.scan import Found
@@ -57,9 +57,11 @@ def scan(
 
     Asking sends a few bytes; it claims no pen and moves nothing. Then: pen info URL.
     """
+    from pen_controller.scan_table import figures_of
+
     found = _run(_scan(bluetooth=bluetooth, hci=hci, quiet=as_json))
     if as_json:
-        print(json.dumps([_found(one) for one in found]))
+        print(json.dumps([figures_of(one) for one in found]))
 
 
 @app.command()
@@ -72,8 +74,9 @@ def info(
     Try it with a simulated pen: 'pen-sim serial' prints the path to use.
     """
     from pen_controller.scan import ask
+    from pen_controller.scan_table import figures_of
 
-    figures = _found(_run(ask(url)))
+    figures = figures_of(_run(ask(url)))
     if as_json:
         print(json.dumps(figures))
     else:
@@ -124,17 +127,26 @@ def run(
     yes: Annotated[
         bool, typer.Option("--yes", help="Start each area without asking; never resumes by itself.")
     ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="SESSION", help="Take a treatment up that was never ended, as after a crash."),
+    ] = None,
     telemetry: Annotated[bool, typer.Option(help="Publish over MQTT.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Treat the areas of a plan, one after the other, inside the limits of each.
 
-    Ctrl-C stops the needles. After any stop or lost line you are asked before anything goes on.
+    Ctrl-C stops the needles. After any stop or lost line you are asked before anything goes on. With a pen that has no
+    motion sensor there are no passes: an area is done at the density that as many passes should come to.
     """
+    from pen_controller.files import data_folder
+
     loaded, wanted = _load_plan(plan, config)
     console = _console(quiet=as_json)
-    path = journal or _data_folder() / "journal.sqlite"
-    figures, ended = _run(_treat(wanted, loaded, pen, path, console, broker=broker, publish=telemetry, yes=yes))
+    path = journal or data_folder() / "journal.sqlite"
+    figures, ended = _run(
+        _treat(wanted, loaded, pen, path, console, broker=broker, publish=telemetry, yes=yes, resume=resume)
+    )
     if as_json:
         print(json.dumps(figures))
     else:
@@ -174,9 +186,10 @@ def demo(
     Exit status 0 only if every figure holds.
     """
     from pen_controller import demo as show
+    from pen_controller.files import data_folder
 
     console = _console(quiet=as_json)
-    path = journal or _data_folder() / "demo.sqlite"
+    path = journal or data_folder() / "demo.sqlite"
     figures = _run(show.run_demo(console, seed=seed, broker=broker, journal=path, ble=ble))
     if as_json:
         print(json.dumps(figures))
@@ -254,13 +267,13 @@ def _status_of(error: Exception) -> int:
     from pen_controller.console import NobodyError
     from pen_controller.errors import PenRefusedError
     from pen_controller.pen import LimitError
-    from pen_controller.treatment import RefusedError
+    from pen_controller.treatment import ClosedError, RefusedError
     from protocols.words import Result
 
     by_limit = isinstance(error, PenRefusedError) and error.answer.result in (Result.OVER_LIMIT, Result.CARTRIDGE)
     if isinstance(error, NobodyError):
         return BAD_USAGE
-    return REFUSED if by_limit or isinstance(error, RefusedError | LimitError) else NO_PEN
+    return REFUSED if by_limit or isinstance(error, RefusedError | ClosedError | LimitError) else NO_PEN
 
 
 def _fail(status: int, why: str) -> NoReturn:
@@ -272,12 +285,6 @@ def _console(*, quiet: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=quiet)
-
-
-def _data_folder() -> Path:
-    folder = Path(typer.get_app_dir("pen-controller"))
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
 
 
 def _load_plan(path: Path, folder: Path | None) -> "tuple[Config, Plan]":
@@ -296,67 +303,19 @@ async def _scan(*, bluetooth: bool, hci: str | None, quiet: bool) -> "list[Found
     from rich.live import Live
 
     from pen_controller.scan import scan as look
+    from pen_controller.scan_table import table_of
 
     found: dict[str, Found] = {}
-    with Live(_table([]), console=_console(quiet=quiet)) as live:
+    with Live(table_of([]), console=_console(quiet=quiet)) as live:
 
         def say(one: "Found") -> None:
             found[one.url] = one
-            live.update(_table(list(found.values())))
+            live.update(table_of(list(found.values())))
 
         await look(say, bluetooth=bluetooth, hci=hci)
     if not found:
         _console(quiet=True).print("No pen in sight. Plug one in or switch one on, or start one: pen-sim serial")
     return list(found.values())
-
-
-def _table(found: "list[Found]") -> "Group":
-    from rich.console import Group
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("url", "name", "signal", "serial", "firmware", "battery", "in use")
-    for one in found:
-        figures = _found(one)
-        if not one.trouble:
-            table.add_row(
-                escape(one.url),
-                escape(one.name),
-                "" if one.signal_dbm is None else f"{one.signal_dbm} dBm",
-                figures["serial"] or "...",
-                figures["firmware"] or "",
-                "" if figures["battery_pct"] is None else f"{figures['battery_pct']} %",
-                {None: "", True: "in use", False: "free"}[one.in_use],
-            )
-    return Group(table, *(f"[dim]{escape(one.trouble)}[/]" for one in found if one.trouble))
-
-
-def _found(found: "Found") -> dict[str, Any]:
-    identity, state, cartridge = found.identity, found.state, found.cartridge
-    return {
-        "url": found.url,
-        "name": found.name,
-        "signal_dbm": found.signal_dbm,
-        "trouble": found.trouble or None,
-        "serial": identity and identity.serial,
-        "model": identity and identity.model,
-        "udi": identity and identity.udi,
-        "firmware": identity and identity.firmware,
-        "sensors": identity and [one.name.lower() for one in identity.capabilities if one.name],
-        "depth_mm": identity and [identity.min_depth_um / 1000, identity.max_depth_um / 1000],
-        "rate_hz": identity and [identity.min_rate_dhz / 10, identity.max_rate_dhz / 10],
-        "max_force_n": identity and identity.max_force_mn / 1000,
-        "lease_ms": identity and identity.lease_ms,
-        "state": state and state.state.name.lower(),
-        "cause": state and state.cause.name.lower(),
-        "in_use": found.in_use,
-        "battery_pct": state and state.battery_pct,
-        "temperature_c": state and state.temperature_dc / 10,
-        "strokes": state and state.strokes,
-        "cartridge": cartridge and (str(cartridge.cartridge_id) if cartridge.cartridge_id else "none"),
-        "needles": cartridge and cartridge.needles,
-        "cartridge_used": cartridge and bool(cartridge.used_by),
-    }
 
 
 async def _treat(
@@ -369,6 +328,7 @@ async def _treat(
     broker: str | None,
     publish: bool,
     yes: bool,
+    resume: str | None,
 ) -> tuple[dict[str, Any], Exception | None]:
     """Treat a plan; return the figures, and what ended it early, if anything did."""
     from pen_controller.console import NobodyError, Typist, report, run_plan
@@ -385,8 +345,15 @@ async def _treat(
         if url:
             console.print(f"Telemetry: pen watch --broker {url}", highlight=False)
         async with treatment_service(
-            pen, journal, config, broker=url, indication=plan.indication, fitzpatrick=plan.fitzpatrick
+            pen, journal, config, broker=url, indication=plan.indication, fitzpatrick=plan.fitzpatrick, resume=resume
         ) as service:
+            if service.unended and resume is None:
+                console.print(
+                    f"The pen's last treatment was never ended; to take it up: --resume {service.unended}",
+                    style="yellow",
+                    highlight=False,
+                    soft_wrap=True,
+                )
             complete = False
             try:
                 complete = await run_plan(service, plan, Typist(console, go_on=yes), console)

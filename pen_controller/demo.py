@@ -34,7 +34,7 @@ from pen_controller.treatment import Live, RefusedError
 from protocols.words import Cause
 
 UNPLUGGED_S = 1.0
-PULL_AT_PASSES = 1.0
+PULL_AT_PASSES = 1
 TOO_DEEP_MM = 0.6
 LEASE_BOUND_US = 250_000
 READY_S = 20.0
@@ -64,7 +64,7 @@ class _Script:
         return bool(area) and not warnings
 
     def watch(self, live: Live) -> None:
-        if not self.cable.pulled and live.area.area == self._pull_in and live.area.counter.passes >= PULL_AT_PASSES:
+        if not self.cable.pulled and live.area.area == self._pull_in and (live.area.passes or 0) >= PULL_AT_PASSES:
             self.cable.pulled, self.cable.area = True, live.area.area
             self._pulled_s = time.monotonic()
             _command(self._simulator, f"unplug {UNPLUGGED_S}")

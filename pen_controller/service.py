@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pen_controller import recovery
 from pen_controller.config import Config
 from pen_controller.journal import Journal
 from pen_controller.pen import Pen
 from pen_controller.telemetry.broker import BrokerError, EmbeddedBroker
-from pen_controller.telemetry.messages import LivePayload, MetaPayload, StatePayload
+from pen_controller.telemetry.messages import Coverage, LivePayload, MetaPayload, StatePayload
 from pen_controller.telemetry.mqtt import DEFAULT_PORT
 from pen_controller.telemetry.publisher import Publisher
 from pen_controller.treatment import Live, Treatment
@@ -25,13 +26,14 @@ DRAIN_S = 10.0
 class Service:
     """What a treatment needs, open and joined.
 
-    `all_published` tells, when the service has ended, whether the broker has acknowledged every record; None where
-    nothing was to be published.
+    `unended` is the pen's last treatment before this one, if that was never ended. `all_published` tells, when the
+    service has ended, whether the broker has acknowledged every record; None where nothing was to be published.
     """
 
     pen: Pen
     journal: Journal
     treatment: Treatment
+    unended: str | None = None
     all_published: bool | None = None
 
 
@@ -58,9 +60,16 @@ async def broker_for(url: str | None) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def treatment_service(
-    pen_url: str, journal_path: Path, config: Config, *, broker: str | None, indication: str, fitzpatrick: int
+    pen_url: str,
+    journal_path: Path,
+    config: Config,
+    *,
+    broker: str | None,
+    indication: str,
+    fitzpatrick: int,
+    resume: str | None = None,
 ) -> AsyncIterator[Service]:
-    """Open pen, journal and publisher, and begin a treatment.
+    """Open pen, journal and publisher, and begin a treatment, or take one up that was never ended.
 
     On leaving the needles are stopped and the record is closed, whatever the reason.
 
@@ -71,16 +80,24 @@ async def treatment_service(
         broker: where to publish; None does not publish.
         indication: a key of the configuration's indications.
         fitzpatrick: skin type, 1 to 6.
+        resume: the session to take up.
 
     Raises:
+        ValueError: the treatment to take up is another's: another pen's, indication's or skin type's, or was ended.
         LinkError, PenRefusedError: the pen cannot be had.
         JournalError: the record cannot be written.
     """
     async with contextlib.AsyncExitStack() as stack:
         journal = await stack.enter_async_context(Journal.open(journal_path))
         pen = await stack.enter_async_context(Pen.open(pen_url))
-        treatment = Treatment(pen, journal, config, indication, fitzpatrick)
-        service = Service(pen, journal, treatment)
+        unended = recovery.unended(journal, pen.identity.serial)
+        if resume is None:
+            treatment = Treatment(pen, journal, config, indication, fitzpatrick)
+        else:
+            treatment = Treatment.restore(pen, journal, config, resume)
+            if (treatment.indication, treatment.fitzpatrick) != (indication, fitzpatrick):
+                raise ValueError(f"{resume} has another indication or skin type: give the plan it was begun with")
+        service = Service(pen, journal, treatment, unended)
         if broker is not None:
             await stack.enter_async_context(_publishing(service, broker))
         await stack.enter_async_context(treatment)
@@ -155,17 +172,20 @@ async def _meta(pen: Pen) -> MetaPayload:
 
 def _live(pen: Pen, treatment: Treatment, live: Live) -> LivePayload:
     flags = SampleFlag(int(live.sample["flags"]))
-    counter = live.area.counter
+    count = live.area
     return LivePayload(
         pen=pen.identity.serial,
         session=treatment.session,
         pen_t_us=int(live.sample["t_us"]),
-        area=live.area.area,
+        area=count.area,
         depth_um=int(live.sample["depth_um"]) if SampleFlag.DEPTH_VALID in flags else None,
         rate_dhz=int(live.sample["rate_dhz"]),
         force_mn=int(live.sample["force_mn"]) if SampleFlag.FORCE_VALID in flags else None,
-        passes=int(counter.passes),
-        punctures=counter.punctures,
-        density_per_cm2=round(counter.density_per_cm2, 1),
+        passes=count.passes,
+        coverage=count.figures.coverage and Coverage(**count.figures.coverage._asdict()),
+        punctures=count.punctures,
+        density_per_cm2=round(count.density_per_cm2, 1),
+        how=count.figures.how,
+        advice=live.alert.advice if live.alert else None,
         battery_pct=pen.state.battery_pct,
     )

@@ -1,30 +1,36 @@
 """One treatment: each area authorized, recorded, armed, run, counted and ended.
 
 The straight path of a command: limits -> journal (intent) -> pen -> journal (outcome). Of a sample: pen (guard) ->
-passes -> journal -> whoever watches. Nothing resumes by itself: after a stop or a lost line a person calls `resume`.
+counts -> journal -> whoever watches. Nothing resumes by itself: after a stop, a lost line or a restart of this program
+a person calls `resume`.
 """
 
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any, Self
 
-from pen_controller import limits
+from pen_controller import entries, limits, recovery, reported
 from pen_controller.config import Config, PlanArea
+from pen_controller.counts import AreaCount, PenCounters, closing, counted
 from pen_controller.errors import CommandLostError, LinkError, PenError, PenRefusedError, UncertainError
-from pen_controller.journal import Journal, JournalError, Outlet
-from pen_controller.limits import CartridgeTag, Delivered, Envelope, Grant, Refusal, Request
-from pen_controller.passes import PassCounter
-from pen_controller.pen import EPOCH_DAY, LimitError, Pen
-from protocols.messages import Cartridge, Event
+from pen_controller.journal import Journal
+from pen_controller.limits import Delivered, Grant, Limit, Refusal, Request
+from pen_controller.minutes import Minutes
+from pen_controller.pen import BLIND_S, Pen
+from pen_controller.recovery import Left
+from pen_controller.technique import Alert
+from protocols.messages import WRAP, is_newer
 from protocols.samples import SampleArray
-from protocols.words import PenState, Result, SampleFlag
+from protocols.words import Cause, PenState, Result, SampleFlag
 
-EVENTS_SETTLE_S = 1.0
-"""How long the end of a treatment waits for the pen's last events; a lost line must not hold it up."""
+HOME_S = 1.0
+"""How long to wait for a sample of needles that are in; the slowest pen has them home in a tenth of that."""
+PROGRESS_S = 1.0
+"""How often the record says how far a run has come."""
 
 
 class RefusedError(Exception):
@@ -39,38 +45,21 @@ class StoppedError(PenError):
     """The needles stopped before the area was done; a person decides whether to resume. The text says why."""
 
 
-@dataclass(slots=True)
-class AreaCount:
-    """What one area has been given in this treatment."""
+class ClosedError(StoppedError):
+    """The needles stopped at a hard limit: the area is closed for the rest of the treatment."""
 
-    area: str
-    counter: PassCounter
-    grant: Grant
-    """The last one given."""
-    wanted_passes: int
-
-    def summary(self, refusals: int) -> dict[str, Any]:
-        """The figures as the record keeps them."""
-        counter = self.counter
-        return {
-            "area": self.area,
-            "passes": int(counter.passes),
-            "strokes": counter.strokes,
-            "punctures": counter.punctures,
-            "density_per_cm2": round(counter.density_per_cm2, 1),
-            "deepest_um": counter.deepest_um,
-            "depth_cap_um": round(self.grant.depth_cap_mm * 1000),
-            "duration_s": round(counter.duration_s, 3),
-            "refusals": refusals,
-        }
+    def __init__(self, area: str, limit: Limit) -> None:
+        self.area, self.limit = area, limit
+        super().__init__(closing(area, limit))
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What is happening now, for a screen; `sample` is the newest one (dtype SAMPLE)."""
+    """What is happening now, for a screen: the area, the newest sample (dtype SAMPLE), the most urgent alert if any."""
 
     area: AreaCount
     sample: Any
+    alert: Alert | None
 
 
 class Treatment:
@@ -84,45 +73,68 @@ class Treatment:
         fitzpatrick: skin type, 1 to 6.
     """
 
-    def __init__(self, pen: Pen, journal: Journal, config: Config, indication: str, fitzpatrick: int) -> None:
-        now = datetime.now(UTC)
-        self.session = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        self.token = secrets.randbits(31) + 1
+    def __init__(
+        self, pen: Pen, journal: Journal, config: Config, indication: str, fitzpatrick: int, *, left: Left | None = None
+    ) -> None:
+        left = left or Left(f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}", secrets.randbits(31) + 1)
+        self.session = left.session
+        self.token = left.token
         """Names this treatment on the cartridge's use mark."""
-        self.areas: dict[str, AreaCount] = {}
-        self.refusals: list[tuple[str, Refusal]] = []
+        self.areas: dict[str, AreaCount] = left.areas
+        self.refusals: list[tuple[str, Refusal]] = left.refusals
         """What was refused, each with the area it was asked for."""
         self.watchers: list[Callable[[Live], None]] = []
-        self.config = config
-        self._pen, self._journal = pen, journal
-        self._indication, self._fitzpatrick = indication, fitzpatrick
-        self._boot_id = pen.identity.boot_id
-        self._last_area: AreaCount | None = None
-        self._recorded_event = self._earlier_events = 0
-        self._event_recorded = asyncio.Event()
+        self.interrupted = left.interrupted
+        """Why a person has to call `resume` before anything goes on, where the pen itself need not show it."""
+        self.config, self.indication, self.fitzpatrick = config, indication, fitzpatrick
+        self._pen = pen
+        self._minutes = Minutes(pen, journal, left.session, (left.boot_id, left.events))
+        self._ran = left.ran
+        """The area whose needles ran last, until all that the pen did there is counted."""
+        self._unseen_s = BLIND_S + (PROGRESS_S if left.interrupted else 0.0)
+        """How long the needles may have run since the newest sample counted, less the lease."""
+        self._progress_t_us = 0
+        self._open = contextlib.AsyncExitStack()
+
+    @classmethod
+    def restore(cls, pen: Pen, journal: Journal, config: Config, session: str) -> Self:
+        """Take up a treatment that a killed program left behind: its counts, closed areas and place on the cartridge.
+
+        What the pen did meanwhile is counted when the context is entered. A person has to call `resume`.
+
+        Raises:
+            ValueError: it is not the last treatment of this pen, or was ended.
+            JournalError: the journal cannot be read.
+        """
+        left = recovery.read(journal, session, config=config, pen=pen.identity)
+        return cls(pen, journal, config, left.indication, left.fitzpatrick, left=left)
 
     async def __aenter__(self) -> Self:
         """Begin: from now on everything is recorded, the pen's own events too."""
-        await self.record("treatment_begun", {"indication": self._indication, "treatment": self.token})
-        # What says something about the patient stays in the journal.
-        await self.record("skin", {"fitzpatrick": self._fitzpatrick}, topic=None)
-        self._earlier_events = self._pen.state.last_event
-        self._listening = asyncio.create_task(self._record_events(), name="record the pen's events")
+        boot_id = self._pen.identity.boot_id
+        if self.interrupted:
+            await self._minutes.write("treatment_restored", {"boot_id": boot_id})
+            await self._settle()
+        else:
+            body = {"indication": self.indication, "treatment": self.token, "boot_id": boot_id}
+            await self._minutes.write("treatment_begun", body)
+            # What says something about the patient stays in the journal.
+            await self._minutes.write("skin", {"fitzpatrick": self.fitzpatrick}, topic=None)
+            self._minutes.disown_events()
+        self._events = await self._open.enter_async_context(self._minutes.following_events())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """End: the needles are stopped if they still run, and the summary is recorded."""
-        try:
+        async with self._open:
             if self._pen.may_run:
                 self._stop("the treatment ended while the needles ran")
                 with contextlib.suppress(PenError):
                     await self._pen.stop()
-            await self._settle_events()
+            with contextlib.suppress(PenError):
+                await self._settle()
+            await self._minutes.settle_events()
             await self._end()
-        finally:
-            self._listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listening
 
     # --- what a person asks for --------------------------------------------------------------------------------------
 
@@ -131,19 +143,26 @@ class Treatment:
 
         Raises:
             RefusedError: a limit forbids it; nothing has moved.
+            ClosedError: a hard limit was reached; the area cannot be treated again.
             StoppedError: the needles stopped early; call `resume`, then `treat` again.
             PenError: the pen could not be armed or started.
             JournalError: the record cannot be written; the pen has been stopped.
         """
-        request = self._request(wanted)
-        count = self._count(request, await self._authorize(request), wanted.passes)
+        if self.is_done(wanted) and not self.areas[wanted.area].closed:
+            return self.areas[wanted.area]
+        grant = await self.check(wanted)
+        count = self._count(wanted, grant)
+        grant, command = count.allow(grant), self._minutes.command
         try:
-            await self._do("arm", _caps(count.grant), lambda: self._pen.arm(count.grant, today=_today()))
+            await command("arm", entries.armed(count, grant), lambda: self._pen.arm(grant, today=_today()))
+            count.begin(await self._home(), self._pen.identity.boot_id, wanted.rate_hz)
+            self._ran = count
+            self._minutes.progress(count)
             samples = self._pen.samples()
-            count.counter.begin(after_t_us=self._pen.state.t_us)
-            await self._do("start", _set_point(wanted), lambda: self._pen.start(wanted.depth_mm, wanted.rate_hz))
+            await command("start", entries.started(wanted), lambda: self._pen.start(wanted.depth_mm, wanted.rate_hz))
             await self._run(count, samples)
-            await self._do("disarm", {"area": wanted.area}, self._pen.disarm)
+            await command("disarm", {"area": wanted.area}, self._pen.disarm)
+            await self._settle()
         except (LinkError, UncertainError, CommandLostError) as error:
             self._stop(str(error))
             raise StoppedError(str(error)) from error
@@ -155,8 +174,13 @@ class Treatment:
         except BaseException as error:
             self._stop(str(error) or "called off")
             raise
-        await self.record("area_done", self._summary(count))
+        await self._minutes.write("area_done", self._summary(count))
         return count
+
+    def is_done(self, wanted: PlanArea) -> bool:
+        """Whether an area has been given what is wanted."""
+        count = self.areas.get(wanted.area)
+        return count is not None and count.has(wanted.passes)
 
     async def check(self, wanted: PlanArea) -> Grant:
         """Ask whether this may be given to an area, and with which warnings; nothing moves.
@@ -165,37 +189,27 @@ class Treatment:
             RefusedError: a limit forbids it; the refusal is recorded.
             LinkError: the pen does not answer.
         """
-        return await self._authorize(self._request(wanted))
-
-    async def _authorize(self, request: Request) -> Grant:
-        """Hold a request against every limit; record and raise the refusal if one forbids it.
-
-        Raises:
-            RefusedError: a limit forbids it.
-            LinkError: the pen does not answer.
-        """
+        await self._settle()
+        request, count = self._request(wanted), self.areas.get(wanted.area)
         pen = self._pen.identity
-        done = self.areas.get(request.area)
-        verdict = limits.authorize(
+        verdict = (count and count.refuse(request)) or limits.authorize(
             request,
             config=self.config,
-            envelope=Envelope(
-                pen.min_depth_um / 1000,
-                pen.max_depth_um / 1000,
-                pen.min_rate_dhz / 10,
-                pen.max_rate_dhz / 10,
-                pen.max_force_mn / 1000,
-            ),
+            envelope=reported.envelope(pen),
             pen_profile=pen.model,
-            cartridge=_tag(await self._pen.cartridge()),
+            cartridge=reported.tag(await self._pen.cartridge()),
             treatment=self.token,
             today=_today(),
-            delivered=Delivered(int(done.counter.passes), done.counter.punctures) if done else Delivered(),
+            delivered=count.delivered if count else Delivered(),
         )
+        if count and isinstance(verdict, Grant):
+            count.allow(verdict)
+            self._close_if_reached(count)
+            verdict = count.refuse(request) or verdict
         if isinstance(verdict, Grant):
             return verdict
         self.refusals.append((request.area, verdict))
-        await self.record("refusal", {**asdict(verdict), "request": asdict(request) | {"fitzpatrick": None}})
+        await self._minutes.write("refusal", entries.refused(verdict, request))
         raise RefusedError(verdict)
 
     async def reconnect(self) -> None:
@@ -205,14 +219,9 @@ class Treatment:
             PenError: the pen cannot be had back.
         """
         await self._pen.reconnect()
-        for count in self.areas.values():
-            count.counter.forget_place()
-            if self._pen.identity.boot_id != self._boot_id:
-                count.counter.forget_counters()
-        if self._pen.identity.boot_id != self._boot_id:
-            self._boot_id = self._pen.identity.boot_id
-            self._recorded_event = self._earlier_events = 0
-        await self.record("reconnected", {"state": self._pen.state.state.name.lower()})
+        state = self._pen.state.state.name.lower()
+        await self._minutes.write("reconnected", {"state": state, "boot_id": self._pen.identity.boot_id})
+        await self._settle()
 
     async def resume(self, by: str, latch_id: int) -> None:
         """A person lets the treatment go on after a stop, having been shown why the pen latched.
@@ -227,39 +236,34 @@ class Treatment:
             PenError: the pen is gone, or its latch is another by now.
         """
         state = self._pen.state
-        await self.record("resume", {"by": by, "state": state.state.name.lower(), "cause": state.cause.name.lower()})
+        seen = {"state": state.state.name.lower(), "cause": state.cause.name.lower()}
+        await self._minutes.write("resume", {"by": by, **seen})
         if state.state is PenState.LATCHED:
-            await self._do("clear", {"latch_id": latch_id}, lambda: self._pen.clear(latch_id))
+            await self._minutes.command("clear", {"latch_id": latch_id}, lambda: self._pen.clear(latch_id))
+        self.interrupted = ""
 
     # --- running -----------------------------------------------------------------------------------------------------
 
     def _request(self, wanted: PlanArea) -> Request:
         """What to ask the limits for: the passes that are still to come, the one under way among them."""
-        done = int(self.areas[wanted.area].counter.passes) if wanted.area in self.areas else 0
-        passes = max(1, wanted.passes - done)
+        count = self.areas.get(wanted.area)
         return Request(
             wanted.area,
-            self._indication,
-            self._fitzpatrick,
+            self.indication,
+            self.fitzpatrick,
             wanted.depth_mm,
             wanted.rate_hz,
-            passes,
+            max(1, wanted.passes - (count.given.passes if count else 0)),
             wanted.size_cm2,
         )
 
-    def _count(self, request: Request, grant: Grant, passes: int) -> AreaCount:
-        count = self.areas.get(request.area)
-        if count is None:
-            counter = PassCounter(grant.needles, self._pen.identity.tip_width_um / 1000, request.size_cm2)
-            count = self.areas[request.area] = AreaCount(request.area, counter, grant, passes)
-        elif count is not self._last_area:
-            count.counter.forget_counters()
-        count.grant, count.wanted_passes = grant, passes
-        self._last_area = count
+    def _count(self, wanted: PlanArea, grant: Grant) -> AreaCount:
+        if wanted.area not in self.areas:
+            pen = self._pen.identity
+            self.areas[wanted.area] = counted(wanted.area, wanted.size_cm2, grant.needles, config=self.config, pen=pen)
+        count = self.areas[wanted.area]
+        count.wanted_passes = wanted.passes
         return count
-
-    def _summary(self, count: AreaCount) -> dict[str, Any]:
-        return count.summary(sum(area == count.area for area, _ in self.refusals))
 
     async def _run(self, count: AreaCount, samples: AsyncIterator[SampleArray]) -> None:
         """Count until the area is done. Raises `StoppedError` if the needles stop first."""
@@ -267,10 +271,16 @@ class Treatment:
             reason = await self._count_samples(count, samples)
         except LinkError as error:
             reason = str(error)
+        self._minutes.passes(count, count.finish())
         if reason is None:
             return
-        count.counter.forget_place()
-        await self.record("interrupted", {"area": count.area, "reason": reason})
+        if count.closed is None:
+            self._stop(reason)
+        with contextlib.suppress(PenError):
+            await self._settle()
+        if count.closed is not None:
+            raise ClosedError(count.area, count.closed)
+        await self._minutes.write("interrupted", {"area": count.area, "reason": reason})
         raise StoppedError(reason)
 
     async def _count_samples(self, count: AreaCount, samples: AsyncIterator[SampleArray]) -> str | None:
@@ -278,138 +288,113 @@ class Treatment:
         ran = False
         async for batch in samples:
             self._take(count, batch)
-            if count.counter.passes >= count.wanted_passes:
+            if count.closed is not None:
+                return closing(count.area, count.closed)
+            if count.has(count.wanted_passes):
                 return None
             ran = ran or bool(int(batch["flags"][-1]) & SampleFlag.RUNNING)
             if self._pen.stop_reason:
                 return self._pen.stop_reason
             if ran and self._pen.state.state not in (PenState.RUNNING, PenState.STOPPING):
                 return f"the pen stopped: {self._pen.state.cause.name.lower().replace('_', ' ')}"
-            if self._journal.failed is not None:
-                raise self._journal.failed
-            if self._listening.done():
+            if self._minutes.trouble is not None:
+                raise self._minutes.trouble
+            if self._events.done():
                 return "the pen's events are no longer recorded"
         return "the pen was closed"
 
     def _take(self, count: AreaCount, batch: SampleArray) -> None:
+        finished = count.feed(batch)
+        self._close_if_reached(count, ran=True)
         pen_t_us = int(batch["t_us"][-1])
-        for done in count.counter.feed(batch):
-            body = {
-                "area": count.area,
-                "pass_index": done.index,
-                "strokes": done.strokes,
-                "punctures": done.punctures,
-                "density_per_cm2": done.density_per_cm2,
-                "deepest_um": done.deepest_um,
-                "duration_s": done.duration_s,
-                "how": done.how,
-            }
-            self._post("pass", body, pen_t_us, topic="pass")
+        self._minutes.passes(count, finished, pen_t_us)
+        for limit in count.warnings_due():
+            self._minutes.post("warning", entries.bound(count.area, limit, count.warnings[-1]), pen_t_us)
+        for alert in count.coach(batch):
+            self._minutes.post("alert", entries.alerted(count.area, alert), pen_t_us)
+        if (pen_t_us - self._progress_t_us) % WRAP >= PROGRESS_S * 1e6:
+            self._progress_t_us = pen_t_us
+            self._minutes.progress(count)
         for watch in self.watchers:
-            watch(Live(count, batch[-1]))
+            watch(Live(count, batch[-1], count.technique.current))
+
+    # --- what the pen did unseen -------------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        """Count what the area that ran last was given unseen. Without a line nothing; it waits for `reconnect`.
+
+        Raises:
+            LinkError: the pen does not show that its needles are in.
+        """
+        count, boot_id = self._ran, self._pen.identity.boot_id
+        if count is None or not self._pen.connected:
+            return
+        if count.pen is None or count.pen.boot_id != boot_id:
+            self._lose(count, "the pen rebooted")
+        else:
+            (home,) = await self._home()
+            now = PenCounters(boot_id, int(home["strokes"]), int(home["contact_strokes"]))
+            count.catch_up(now, self._pen.state.deepest_um)
+        self._ran, self._unseen_s = None, BLIND_S
+        self._close_if_reached(count, ran=True)
+        self._minutes.progress(count)
+
+    async def _home(self) -> SampleArray:
+        """A sample, shape (1,), of needles that are in: newer than the pen's word that they are. Raises `LinkError`."""
+        home_t_us: int | None = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HOME_S):
+                async for batch in self._pen.samples():
+                    state = self._pen.state
+                    if home_t_us is None and state.stopped:
+                        home_t_us = state.t_us
+                    if home_t_us is not None and is_newer(int(batch["t_us"][-1]), home_t_us):
+                        return batch[-1:]
+        raise LinkError("the pen sends no sample that shows its needles in; switch it off and on again")
+
+    def _lose(self, count: AreaCount, why: str) -> None:
+        """Nobody can say what the pen did last: the most that it can be counts against the limits."""
+        unseen_s = self._unseen_s + self._pen.identity.lease_ms / 1000
+        strokes = count.lose(unseen_s)
+        body = {"area": count.area, "reason": why, "unseen_s": unseen_s, "rate_hz": count.rate_hz}
+        self._minutes.post("counts_uncertain", body | {"most_punctures": strokes * count.zone.needles})
+
+    def _close_if_reached(self, count: AreaCount, *, ran: bool = False) -> None:
+        """Stop the needles and close the area if it has come to a hard limit; nothing is waited for.
+
+        If it is the area that ran last, the pen may have come to its stroke budget before all strokes are heard of.
+        """
+        spent = ran and self._pen.state.cause is Cause.BUDGET_SPENT
+        limit = count.reached or (count.stroke_budget if spent else None)
+        if limit is None or count.closed is not None:
+            return
+        text = closing(count.area, limit)
+        self._stop(text)
+        count.closed = limit
+        self._minutes.post("area_closed", entries.bound(count.area, limit, text))
 
     # --- the record --------------------------------------------------------------------------------------------------
-
-    async def record(self, kind: str, body: Mapping[str, Any], topic: Outlet | None = "event") -> None:
-        """Put something on the record; on the disk when this returns."""
-        await self._journal.append(
-            self.session, kind, dict(body), pen=self._pen.identity.serial, pen_t_us=self._pen.state.t_us, topic=topic
-        )
-
-    async def _do(self, command: str, body: Mapping[str, Any], act: Callable[[], Awaitable[None]]) -> None:
-        """Record the intent, have the pen do it, record what became of it."""
-        await self.record("intent", {"command": command, **body})
-        try:
-            await act()
-        except (CommandLostError, PenRefusedError, LimitError) as error:
-            await self.record("outcome", {"command": command, "outcome": "failed", "reason": str(error)})
-            raise
-        except BaseException as error:
-            # It may have been executed. This must not wait, nor be called off like the command itself.
-            reason = str(error) or type(error).__name__
-            self._post("outcome", {"command": command, "outcome": "uncertain", "reason": reason})
-            raise
-        await self.record("outcome", {"command": command, "outcome": "done"})
 
     def _stop(self, reason: str) -> None:
         """Tell the pen to stop if it may run, and then the record; wait for neither."""
         if self._pen.may_run:
             self._pen.stop_now(reason)
-            self._post("stop", {"reason": reason})
-
-    def _post(self, kind: str, body: Mapping[str, Any], pen_t_us: int | None = None, topic: Outlet = "event") -> None:
-        """Put something on the record without waiting. A journal that is closed or broken shows elsewhere."""
-        with contextlib.suppress(JournalError):
-            self._journal.post(
-                self.session, kind, dict(body), pen=self._pen.identity.serial, pen_t_us=pen_t_us, topic=topic
-            )
-
-    async def _record_events(self) -> None:
-        """Record what the pen reports, and only then let it forget."""
-        async for event in self._pen.events():
-            # What the pen reports of before belongs to another treatment: it is kept, and not published under this one.
-            earlier = event.number <= self._earlier_events
-            await self._journal.append(
-                self.session,
-                "earlier_pen_event" if earlier else "pen_event",
-                _event(event),
-                pen=self._pen.identity.serial,
-                pen_t_us=event.t_us,
-                topic=None if earlier else "event",
-            )
-            self._pen.acknowledge_events(event.number)
-            self._recorded_event = event.number
-            self._event_recorded.set()
-
-    async def _settle_events(self) -> None:
-        """Wait, not for long, until what the pen has reported is on the record too."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(EVENTS_SETTLE_S):
-                while self._pen.connected and self._recorded_event < self._pen.state.last_event:
-                    self._event_recorded.clear()
-                    await self._event_recorded.wait()
+            self._minutes.post("stop", {"reason": reason})
 
     def summaries(self) -> list[dict[str, Any]]:
         """What each area has been given so far, in the order they were begun."""
         return [self._summary(count) for count in self.areas.values()]
 
+    def _summary(self, count: AreaCount) -> dict[str, Any]:
+        return entries.summed(count, sum(area == count.area for area, _ in self.refusals))
+
     async def _end(self) -> None:
+        if self._ran is not None:
+            self._lose(self._ran, "the treatment ended without a line to the pen")
         areas = self.summaries()
-        totals = {key: sum(area[key] for area in areas) for key in ("passes", "strokes", "punctures")}
+        totals = {key: sum(area[key] or 0 for area in areas) for key in ("passes", "strokes", "punctures")}
         totals["refusals"] = len(self.refusals)
-        await self.record("summary", {"areas": areas, "totals": totals}, topic="summary")
-
-
-def _set_point(wanted: PlanArea) -> dict[str, Any]:
-    return {
-        "area": wanted.area,
-        "depth_um": round(wanted.depth_mm * 1000),
-        "rate_dhz": round(wanted.rate_hz * 10),
-    }
-
-
-def _caps(grant: Grant) -> dict[str, Any]:
-    return {
-        "area": grant.area,
-        "depth_cap_um": round(grant.depth_cap_mm * 1000),
-        "rate_cap_dhz": round(grant.rate_cap_hz * 10),
-        "force_cap_mn": round(grant.force_cap_n * 1000),
-        "stroke_budget": grant.stroke_budget,
-        "cartridge_id": str(grant.cartridge_id),
-        "limits": [asdict(limit) for limit in grant.limits],
-        "warnings": list(grant.warnings),
-    }
-
-
-def _tag(cartridge: Cartridge) -> CartridgeTag | None:
-    if cartridge.cartridge_id == 0:
-        return None
-    expires = EPOCH_DAY + timedelta(days=cartridge.expiry_days)
-    return CartridgeTag(cartridge.cartridge_id, cartridge.needles, expires, cartridge.used_by or None)
-
-
-def _event(event: Event) -> dict[str, Any]:
-    return {"number": event.number, "event": event.kind.name.lower(), "a": event.a, "b": event.b}
+        await self._minutes.write("summary", {"areas": areas, "totals": totals}, topic="summary")
 
 
 def _today() -> date:

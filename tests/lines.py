@@ -13,16 +13,16 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Protocol
 
 import pytest
 
-from pen_controller import config, limits
+from pen_controller import config, limits, reported
 from pen_controller.errors import LinkError
-from pen_controller.limits import CartridgeTag, Delivered, Envelope, Grant, Request
-from pen_controller.pen import EPOCH_DAY, Pen
+from pen_controller.limits import Delivered, Grant, Request
+from pen_controller.pen import Pen
 from pen_controller.transports import Lost, Receive, Transport, transport_for
 from pen_controller.transports.inprocess import InProcessTransport
 from pen_controller.transports.serial import SerialTransport
@@ -80,21 +80,14 @@ class Line:
 
 async def grant_for(pen: Pen, area: str = "cheek", rate_hz: float = 100.0, size_cm2: float = 6.0) -> Grant:
     """Leave to treat an area at 1 mm with the pen as it is."""
-    tag, own = await pen.cartridge(), pen.identity
+    cartridge, own = reported.tag(await pen.cartridge()), pen.identity
+    assert cartridge is not None
     verdict = limits.authorize(
         Request(area, "fine_lines", 2, 1.0, rate_hz, 2, size_cm2),
         config=CONFIG,
-        envelope=Envelope(
-            own.min_depth_um / 1000,
-            own.max_depth_um / 1000,
-            own.min_rate_dhz / 10,
-            own.max_rate_dhz / 10,
-            own.max_force_mn / 1000,
-        ),
+        envelope=reported.envelope(own),
         pen_profile=own.model,
-        cartridge=CartridgeTag(
-            tag.cartridge_id, tag.needles, date.fromordinal(EPOCH_DAY.toordinal() + tag.expiry_days), None
-        ),
+        cartridge=replace(cartridge, used_by=None),
         treatment=7,
         today=TODAY,
         delivered=Delivered(),

@@ -16,7 +16,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from pen_controller import config, limits
+from pen_controller import config, limits, reported
 from pen_controller.pen import Pen
 from protocols.messages import AskEvents, AskState, Event, State
 from protocols.words import Cause, EventKind, PenState
@@ -37,19 +37,13 @@ async def treat(url: str, rate_hz: float) -> None:
     async with Pen.open(url, host_id=HOST_ID) as pen:
         if pen.state.state is PenState.LATCHED:
             await pen.clear(pen.state.latch_id)
-        tag, own = await pen.cartridge(), pen.identity
+        own = pen.identity
         grant = limits.authorize(
             limits.Request("cheek", "fine_lines", 2, 1.0, rate_hz, 1, 6.0),
             config=config.load(),
-            envelope=limits.Envelope(
-                own.min_depth_um / 1000,
-                own.max_depth_um / 1000,
-                own.min_rate_dhz / 10,
-                own.max_rate_dhz / 10,
-                own.max_force_mn / 1000,
-            ),
+            envelope=reported.envelope(own),
             pen_profile="simulated",
-            cartridge=limits.CartridgeTag(tag.cartridge_id, tag.needles, date(2038, 1, 1), tag.used_by or None),
+            cartridge=reported.tag(await pen.cartridge()),
             treatment=7,
             today=today,
             delivered=limits.Delivered(),

@@ -14,6 +14,7 @@ from pen_controller.journal import Record
 from pen_controller.telemetry.messages import (
     PAYLOADS,
     AreaSummary,
+    Coverage,
     EventPayload,
     LivePayload,
     MetaPayload,
@@ -34,11 +35,13 @@ NAMES = st.from_regex(r"\A[A-Za-z0-9_-]{1,64}\Z")
 HEADER: dict[str, Any] = {"pen": "p1", "session": "s1", "seq": 1, "pen_t_us": 5}
 PASS = {
     "area": "cheek", "pass_index": 1, "strokes": 900, "punctures": 10800, "density_per_cm2": 812.5,
-    "deepest_um": 990, "duration_s": 9.5, "how": "strokes in contact",
+    "deepest_um": 990, "duration_s": 9.5, "coverage": {"low": 0.82, "high": 1.0}, "family": "straight",
+    "direction_deg": 91.5, "how": "area equivalent across lifts",
 }  # fmt: skip
 AREA = AreaSummary(
-    area="cheek", passes=2, strokes=9, punctures=108, density_per_cm2=9.5, deepest_um=990, depth_cap_um=1000,
-    duration_s=20,
+    area="cheek", passes=None, glides=3, strokes=9, punctures=108, density_per_cm2=9.5, deepest_um=990,
+    depth_cap_um=1000, duration_s=20, coverage=None, family=None, direction_deg=None, closed="density",
+    how={"passes": "none: the pen has no motion sensor"},
 )  # fmt: skip
 EXAMPLES: dict[Kind, Payload] = {
     "status": StatusPayload(pen="p1", status="online", reason="connected"),
@@ -51,8 +54,9 @@ EXAMPLES: dict[Kind, Payload] = {
     "event": EventPayload(**HEADER, kind="refused", body={"limit": "depth", "value": 0.4}),
     "summary": SummaryPayload(**HEADER, areas=[AREA], totals={"punctures": 108, "duration_s": 20.5}),
     "live": LivePayload(
-        pen="p1", session="s1", area=None, depth_um=500, rate_dhz=900, force_mn=None, passes=0, punctures=0,
-        density_per_cm2=0, battery_pct=90,
+        pen="p1", session="s1", area=None, depth_um=500, rate_dhz=900, force_mn=None, passes=0,
+        coverage=Coverage(low=0.25, high=0.5), punctures=0, density_per_cm2=0, battery_pct=90, advice="Lighter",
+        how={"glides": "movement and contact"},
     ),
 }  # fmt: skip
 
@@ -173,6 +177,27 @@ def test_a_record_that_does_not_fit_goes_out_as_an_invalid_event_in_its_place() 
     assert (kind, payload.kind, payload.valid, payload.seq) == ("event", "unpublishable", False, 3)
     assert payload.body["topic"] == "pass"
     assert "strokes" in str(payload.body["error"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"coverage": None}, {"coverage": {"low": 0.8}}, {"coverage": {"low": 0.8, "high": 1.2}}, {"family": "zigzag"},
+        {"direction_deg": 200.0}, {"how": None},
+    ],
+)  # fmt: skip
+def test_a_pass_says_how_it_was_covered_or_is_none(change: dict[str, Any]) -> None:
+    kind, payload = from_record(record("pass", "pass", PASS | change))
+    assert (kind, payload.valid) == ("event", False)
+
+
+def test_figures_that_no_sensor_gives_are_null_with_the_reason_beside_them() -> None:
+    (area,) = json.loads(encode(EXAMPLES["summary"]))["areas"]
+    assert (area["passes"], area["coverage"], area["family"], area["direction_deg"]) == (None,) * 4
+    assert area["how"]["passes"] == "none: the pen has no motion sensor"
+    live = json.loads(encode(EXAMPLES["live"]))
+    assert live["coverage"] == {"low": 0.25, "high": 0.5}
+    assert live["advice"] == "Lighter"
 
 
 def test_a_record_cannot_speak_for_another_session() -> None:

@@ -25,7 +25,8 @@ from tests.brokers import broker, free_port, kill_embedded, subscriber, until
 
 PASS = {
     "area": "cheek", "pass_index": 1, "strokes": 900, "punctures": 10800, "density_per_cm2": 812.5,
-    "deepest_um": 990, "duration_s": 9.5, "how": "strokes in contact",
+    "deepest_um": 990, "duration_s": 9.5, "coverage": {"low": 0.82, "high": 1.0}, "family": "straight",
+    "direction_deg": 91.5, "how": "area equivalent across lifts",
 }  # fmt: skip
 TIMEOUT_S = 30.0
 
@@ -52,7 +53,7 @@ def post(journal: Journal, count: int, session: str = "s1", pen: str = "p1") -> 
 def live(depth_um: int) -> LivePayload:
     return LivePayload(
         pen="p1", session="s1", area="cheek", depth_um=depth_um, rate_dhz=900, force_mn=700, passes=1,
-        punctures=5, density_per_cm2=1.5, battery_pct=90,
+        coverage=None, punctures=5, density_per_cm2=1.5, battery_pct=90, advice=None, how={},
     )  # fmt: skip
 
 

@@ -25,8 +25,8 @@ from pen_controller.telemetry.watch import Reception, messages
 from tests.brokers import free_port, kill_embedded, until
 
 LIVE = LivePayload(
-    pen="p1", session="s1", area="cheek", depth_um=512, rate_dhz=905, force_mn=None, passes=2, punctures=5400,
-    density_per_cm2=801.4, battery_pct=87,
+    pen="p1", session="s1", area="cheek", depth_um=512, rate_dhz=905, force_mn=None, passes=2, coverage=None,
+    punctures=5400, density_per_cm2=801.4, battery_pct=87, advice="Slower, 3 cm/s", how={},
 )  # fmt: skip
 STATE = StatePayload(pen="p1", state="running", area="cheek")
 
@@ -159,7 +159,7 @@ def test_values_without_a_word_for_three_seconds_become_dashes() -> None:
     fresh = cells(row, 102.9)
     assert fresh == {
         "state": "running", "area": "cheek", "depth mm": "0.51", "rate Hz": "90", "force N": "-", "passes": "2",
-        "punctures": "5400", "per cm2": "801", "battery %": "87", "age s": "3",
+        "punctures": "5400", "per cm2": "801", "battery %": "87", "advice": "Slower, 3 cm/s", "age s": "3",
     }  # fmt: skip
     stale = cells(row, 103.1)
     assert stale.pop("age s") == "3"

@@ -12,6 +12,9 @@ from pen_controller.telemetry.topics import Kind, Topic
 
 Count = Annotated[int, Field(ge=0)]
 Density = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Direction = Annotated[float, Field(ge=0, le=180)]
+Family = Literal["straight", "circular"]
 
 
 class PayloadError(ValueError):
@@ -76,8 +79,15 @@ class StatePayload(Payload):
     area: str | None = None
 
 
+class Coverage(_Model):
+    """Share of the zone that was swept: somewhere from `low` to `high`, which are equal if contact was kept."""
+
+    low: Share
+    high: Share
+
+
 class PassPayload(Payload):
-    """One pass over an area; `how` says how it was counted."""
+    """One pass over an area; `how` says how its coverage was got. `direction_deg` is None in circles."""
 
     area: str
     pass_index: int = Field(ge=1)
@@ -86,6 +96,9 @@ class PassPayload(Payload):
     density_per_cm2: Density
     deepest_um: Count
     duration_s: float = Field(ge=0)
+    coverage: Coverage
+    family: Family
+    direction_deg: Direction | None
     how: str
 
 
@@ -97,17 +110,34 @@ class EventPayload(Payload):
 
 
 class AreaSummary(_Model):
-    """What one area received."""
+    """What one area received.
+
+    Attributes:
+        passes: Complete and over; None for a pen without a motion sensor, as `how` says.
+        uncertain_punctures: The most there can have been beyond `punctures`, where a pen rebooted.
+        coverage: Of the pass under way, as are `family` and `direction_deg`; None without a motion sensor.
+        evenness_cv: Standard deviation over mean of the punctures per spot; None where it cannot be told.
+        closed: Name of the hard limit that closed the area for the rest of the treatment.
+        how: How the figures were got, by name.
+    """
 
     area: str
-    passes: Count
+    passes: Count | None
+    glides: Count
     strokes: Count
     punctures: Count
+    uncertain_punctures: Count = 0
     density_per_cm2: Density
     deepest_um: Count
     depth_cap_um: Count
     duration_s: float = Field(ge=0)
+    coverage: Coverage | None
+    family: Family | None
+    direction_deg: Direction | None
+    evenness_cv: float | None = Field(default=None, ge=0)
+    closed: str | None = None
     refusals: Count = 0
+    how: dict[str, str]
 
 
 class SummaryPayload(Payload):
@@ -118,16 +148,22 @@ class SummaryPayload(Payload):
 
 
 class LivePayload(Payload):
-    """What the pen does now; a measurement that is not there is None."""
+    """What the pen does now; a measurement that is not there is None.
+
+    `coverage` is of the pass under way; `passes` is None as `how` says; `advice` coaches the hand, if it needs any.
+    """
 
     area: str | None
     depth_um: Count | None
     rate_dhz: Count | None
     force_mn: Count | None
-    passes: Count
+    passes: Count | None
+    coverage: Coverage | None
     punctures: Count
     density_per_cm2: Density
     battery_pct: Count | None
+    advice: str | None
+    how: dict[str, str]
 
 
 PAYLOADS: dict[Kind, type[Payload]] = {

@@ -186,16 +186,17 @@ class _Row:
 
 def _live_cells(live: LivePayload | None) -> list[str]:
     if live is None:
-        return [DASH] * 8
+        return [DASH] * 9
     return [
         live.area or DASH,
         _scaled(live.depth_um, 1000, "{:.2f}"),
         _scaled(live.rate_dhz, 10, "{:.0f}"),
         _scaled(live.force_mn, 1000, "{:.1f}"),
-        str(live.passes),
+        _scaled(live.passes, 1, "{:.0f}"),
         str(live.punctures),
         f"{live.density_per_cm2:.0f}",
         _scaled(live.battery_pct, 1, "{:.0f}"),
+        live.advice or DASH,
     ]
 
 
@@ -205,7 +206,7 @@ def _scaled(value: int | None, divisor: int, form: str) -> str:
 
 COLUMNS = (
     "site", "pen", "state", "area", "depth mm", "rate Hz", "force N",
-    "passes", "punctures", "per cm2", "battery %", "age s",
+    "passes", "punctures", "per cm2", "battery %", "advice", "age s",
 )  # fmt: skip
 
 
