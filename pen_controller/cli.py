@@ -131,6 +131,9 @@ def run(
         str | None,
         typer.Option(metavar="SESSION", help="Take a treatment up that was never ended, as after a crash."),
     ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Begin another treatment, though the pen's last one was never ended.")
+    ] = False,
     telemetry: Annotated[bool, typer.Option(help="Publish over MQTT.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -145,7 +148,7 @@ def run(
     console = _console(quiet=as_json)
     path = journal or data_folder() / "journal.sqlite"
     figures, ended = _run(
-        _treat(wanted, loaded, pen, path, console, broker=broker, publish=telemetry, yes=yes, resume=resume)
+        _treat(wanted, loaded, pen, path, console, broker=broker, publish=telemetry, yes=yes, resume=resume, new=new)
     )
     if as_json:
         print(json.dumps(figures))
@@ -329,6 +332,7 @@ async def _treat(
     publish: bool,
     yes: bool,
     resume: str | None,
+    new: bool,
 ) -> tuple[dict[str, Any], Exception | None]:
     """Treat a plan; return the figures, and what ended it early, if anything did."""
     from pen_controller.console import NobodyError, Typist, report, run_plan
@@ -345,15 +349,15 @@ async def _treat(
         if url:
             console.print(f"Telemetry: pen watch --broker {url}", highlight=False)
         async with treatment_service(
-            pen, journal, config, broker=url, indication=plan.indication, fitzpatrick=plan.fitzpatrick, resume=resume
+            pen,
+            journal,
+            config,
+            broker=url,
+            indication=plan.indication,
+            fitzpatrick=plan.fitzpatrick,
+            resume=resume,
+            leave_unended=new,
         ) as service:
-            if service.unended and resume is None:
-                console.print(
-                    f"The pen's last treatment was never ended; to take it up: --resume {service.unended}",
-                    style="yellow",
-                    highlight=False,
-                    soft_wrap=True,
-                )
             complete = False
             try:
                 complete = await run_plan(service, plan, Typist(console, go_on=yes), console)

@@ -96,7 +96,7 @@ class Typist:
         threading.Thread(target=read, daemon=True).start()
         line = await answer
         if not line:
-            raise NobodyError("nobody answers at standard input; to start each area without asking: --yes")
+            raise NobodyError("nobody answers at standard input; --yes starts areas, but after a stop a person resumes")
         return line.strip().lower()
 
 
@@ -250,8 +250,8 @@ def report(service: Service) -> dict[str, Any]:
 def table_of(figures: dict[str, Any]) -> Table:
     """The areas of a report as a table."""
     title = f"Treatment {figures['session']}, pen {figures['pen']}"
-    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
-    for head in ("area", "passes", "punctures", "per\ncm2", "deepest\nmm", "limit\nmm", "seconds", "refusals"):
+    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("area", "passes", "punctures", "per\ncm2", "deepest\nmm", "limit\nmm", "seconds", "refused"):
         table.add_column(head, justify="left" if head == "area" else "right", no_wrap=True)
     for area in figures["areas"]:
         table.add_row(

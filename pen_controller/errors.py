@@ -40,7 +40,7 @@ class PenRefusedError(PenError):
 _REASONS = {
     Result.OK: "nothing",
     Result.NOT_CLAIMED: "nobody has claimed it",
-    Result.CLAIMED_BY_OTHER: "another program owns it; close that one first",
+    Result.CLAIMED_BY_OTHER: "another program owns it; close that one first, or wait two seconds if it was killed",
     Result.STALE_EPOCH: "it was claimed anew meanwhile",
     Result.STALE_ARM: "it was armed anew meanwhile",
     Result.STALE_ID: "it has gone on to later commands",

@@ -26,14 +26,13 @@ DRAIN_S = 10.0
 class Service:
     """What a treatment needs, open and joined.
 
-    `unended` is the pen's last treatment before this one, if that was never ended. `all_published` tells, when the
-    service has ended, whether the broker has acknowledged every record; None where nothing was to be published.
+    `all_published` tells, when the service has ended, whether the broker has acknowledged every record; None where
+    nothing was to be published.
     """
 
     pen: Pen
     journal: Journal
     treatment: Treatment
-    unended: str | None = None
     all_published: bool | None = None
 
 
@@ -68,6 +67,7 @@ async def treatment_service(
     indication: str,
     fitzpatrick: int,
     resume: str | None = None,
+    leave_unended: bool = False,
 ) -> AsyncIterator[Service]:
     """Open pen, journal and publisher, and begin a treatment, or take one up that was never ended.
 
@@ -81,9 +81,11 @@ async def treatment_service(
         indication: a key of the configuration's indications.
         fitzpatrick: skin type, 1 to 6.
         resume: the session to take up.
+        leave_unended: begin another treatment, though the pen's last one was never ended.
 
     Raises:
-        ValueError: the treatment to take up is another's: another pen's, indication's or skin type's, or was ended.
+        ValueError: the treatment to take up is another's: another pen's, indication's or skin type's, or was ended; or
+            the pen's last one was never ended, and nobody said what is to become of it.
         LinkError, PenRefusedError: the pen cannot be had.
         JournalError: the record cannot be written.
     """
@@ -91,13 +93,15 @@ async def treatment_service(
         journal = await stack.enter_async_context(Journal.open(journal_path))
         pen = await stack.enter_async_context(Pen.open(pen_url))
         unended = recovery.unended(journal, pen.identity.serial)
+        if resume is None and unended and not leave_unended:
+            raise ValueError(f"treatment {unended} was never ended: --resume {unended} takes it up, --new leaves it")
         if resume is None:
             treatment = Treatment(pen, journal, config, indication, fitzpatrick)
         else:
             treatment = Treatment.restore(pen, journal, config, resume)
             if (treatment.indication, treatment.fitzpatrick) != (indication, fitzpatrick):
                 raise ValueError(f"{resume} has another indication or skin type: give the plan it was begun with")
-        service = Service(pen, journal, treatment, unended)
+        service = Service(pen, journal, treatment)
         if broker is not None:
             await stack.enter_async_context(_publishing(service, broker))
         await stack.enter_async_context(treatment)

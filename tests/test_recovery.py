@@ -370,8 +370,12 @@ async def test_a_new_run_names_the_treatment_that_was_never_ended(tmp_path: Path
         (session,) = sessions(tmp_path)
         with pen_run(sim, tmp_path) as new:
             _, said = await asyncio.to_thread(new.communicate, "", 100)
+        with pen_run(sim, tmp_path, "--new") as left:
+            await asyncio.to_thread(left.communicate, "", 100)
+    assert new.returncode == 2
     assert f"--resume {session}" in said
-    assert new.returncode in (2, 3), "a latched pen needs a person"
+    assert sessions(tmp_path)[0] == session
+    assert len(sessions(tmp_path)) == 2, "asked for, another one begins"
 
 
 @needs_pty
