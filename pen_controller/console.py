@@ -251,7 +251,7 @@ def table_of(figures: dict[str, Any]) -> Table:
     """The areas of a report as a table."""
     title = f"Treatment {figures['session']}, pen {figures['pen']}"
     table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in ("area", "passes", "punctures", "per\ncm2", "deepest\nmm", "limit\nmm", "seconds", "refused"):
+    for head in ("area", "passes", "punctures", "per\ncm2", "deepest\nmm", "limit\nmm", "s", "refused"):
         table.add_column(head, justify="left" if head == "area" else "right", no_wrap=True)
     for area in figures["areas"]:
         table.add_row(

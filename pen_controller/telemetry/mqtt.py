@@ -3,7 +3,9 @@
 import asyncio
 import importlib
 import logging
+import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, Self
@@ -16,6 +18,7 @@ DEFAULT_PORT = 1883
 TIMEOUT_S = 5.0  # of connecting, subscribing and leaving
 KEEPALIVE_S = 10  # a silent broker is noticed in 10 to 20 s
 MAX_IN_FLIGHT = 100  # beyond it aiomqtt slows down: it looks through all that is pending at each message
+FIRST_RETRY_S, LAST_RETRY_S = 0.2, 10.0
 
 EXPECTED = "expected mqtt://[USER@]HOST[:PORT]"
 
@@ -84,6 +87,7 @@ def client(
     identifier: str | None = None,
     will: tuple[str, bytes] | None = None,
     keep_session: bool = False,
+    max_waiting: int = 0,
 ) -> "Client":
     """Return a client for one connection, to be entered once; a selector event loop must be running.
 
@@ -93,6 +97,7 @@ def client(
         will: Topic and payload that the broker publishes, retained, when the connection is lost.
         keep_session: Whether the broker keeps subscriptions and messages for `identifier`
             while it is away; MQTT 3.1.1 only.
+        max_waiting: Messages that may wait for the reader of `messages`; those beyond are dropped. 0: no bound.
 
     Raises:
         ImportError: aiomqtt is not installed.
@@ -111,11 +116,20 @@ def client(
         keepalive=KEEPALIVE_S,
         timeout=TIMEOUT_S,
         max_inflight_messages=MAX_IN_FLIGHT,
+        max_queued_incoming_messages=max_waiting,
         logger=logger,
     )
     made.pending_calls_threshold = MAX_IN_FLIGHT
     made._disconnected.add_done_callback(_see)  # noqa: SLF001 - there is no public way
     return made
+
+
+def pauses() -> Iterator[float]:
+    """Yield, for ever, how many seconds to wait before connecting again: longer each time, at random, at most 10 s."""
+    longest_s = FIRST_RETRY_S
+    while True:
+        yield longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, no secret
+        longest_s = min(2 * longest_s, LAST_RETRY_S)
 
 
 def _see(lost: asyncio.Future[None]) -> None:

@@ -7,7 +7,6 @@ holds the pen's lease.
 
 import asyncio
 import contextlib
-import random
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -17,18 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pen_controller.journal import Journal, JournalError, Record
 from pen_controller.telemetry import mqtt
+from pen_controller.telemetry.acks import Place
 from pen_controller.telemetry.messages import (
     LivePayload,
     MetaPayload,
     Payload,
-    PayloadError,
     StatePayload,
     StatusPayload,
     encode,
     from_record,
     parse,
 )
-from pen_controller.telemetry.topics import DELIVERY, Kind, Topic, check_name
+from pen_controller.telemetry.topics import DELIVERY, AckTopic, Kind, Topic, ack_subscription, check_name
 
 if TYPE_CHECKING:
     from aiomqtt import Client
@@ -38,7 +37,6 @@ PAGE_RECORDS = 500
 POLL_S = 0.5  # should a wake-up be missed
 TICK_S = 0.1  # of the latest values: 10 Hz at most
 ACK_TIMEOUT_S = 20.0
-FIRST_RETRY_S, LAST_RETRY_S = 0.2, 10.0
 LEAVE_S = 8.0  # connecting to a dead address takes up to 5 s and cannot be called off
 
 
@@ -49,20 +47,24 @@ class PublisherStatus:
     Attributes:
         connected: Whether the broker has accepted us.
         last_error: Why the last connection or record failed; None if nothing has.
-        backlog: Records in the journal that the broker has not acknowledged.
+        backlog: Records in the journal that the one it follows has not acknowledged.
+        follows: Whose acknowledgement counts: the broker's, or, since one was heard, a recorder's.
+        ignored_acks: Acknowledgements of recorders that cannot be true.
     """
 
     connected: bool
     last_error: str | None
     backlog: int
+    follows: Literal["broker", "recorder"] = "broker"
+    ignored_acks: int = 0
 
 
 class Publisher:
     """Publishes one pen's telemetry while its context is entered.
 
-    The place in the journal is kept under the cursor `SITE/PEN` and follows the broker's acknowledgement. The
-    broker may lose what it has acknowledged, and after a broken connection it may receive a record twice:
-    a consumer tells by (pen, session, seq).
+    The place in the journal follows the broker's acknowledgement until a recorder is heard, and from then on what
+    recorders say they have stored: see `acks`. A broker may lose what it has acknowledged; a recorder has it. Any
+    record may come twice: a consumer tells by (pen, session, seq).
 
     Args:
         journal: The open journal; it must outlive the publisher.
@@ -80,13 +82,13 @@ class Publisher:
         self._journal = journal
         self._url = mqtt.broker_url(broker)
         self._site, self._pen = check_name("site", site), check_name("pen", pen)
-        self._cursor = f"{site}/{pen}"
+        self._place = Place(journal, site, pen)
         self._latest: dict[Kind, Payload] = {}
         self._connected = False
         self._last_error: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"publisher {pen}", daemon=True)
         self._leaving = asyncio.Event()
-        self._committed = asyncio.Event()  # there may be new records
+        self._news = asyncio.Event()  # there may be new records, or words of a recorder
         self._all_out = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -118,7 +120,7 @@ class Publisher:
         self._latest["meta"] = payload
 
     async def drained(self, timeout_s: float) -> bool:
-        """Wait until the broker has acknowledged all records; return whether it has within the time."""
+        """Wait until all records are acknowledged by the one we follow; return whether they were in time."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._journal.flush()  # what was posted counts too
@@ -136,12 +138,12 @@ class Publisher:
         Raises:
             JournalError: The journal cannot be read.
         """
-        backlog = self._journal.backlog(self._journal.cursor(self._cursor), pen=self._pen)
-        return PublisherStatus(self._connected, self._last_error, backlog)
+        place = self._place
+        return PublisherStatus(self._connected, self._last_error, place.backlog, place.follows, place.ignored)
 
     def _on_commit(self) -> None:
         self._call(self._all_out.clear)
-        self._call(self._committed.set)
+        self._call(self._news.set)
 
     def _call(self, callback: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed: there is nobody left to tell
@@ -155,19 +157,17 @@ class Publisher:
 
     async def _serve(self) -> None:
         self._loop.set_exception_handler(self._note)
-        retry_s = FIRST_RETRY_S
+        pauses = mqtt.pauses()
         while not self._leaving.is_set():
             try:
                 await self._connection()
             except Exception as error:  # noqa: BLE001 - telemetry never ends for a fault of its own
                 self._last_error = f"{self._url}: {error or type(error).__name__}"
             if self._connected:
-                self._connected, retry_s = False, FIRST_RETRY_S
+                self._connected, pauses = False, mqtt.pauses()
             with contextlib.suppress(TimeoutError):
-                pause_s = retry_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, no secret
-                async with asyncio.timeout(pause_s):
+                async with asyncio.timeout(next(pauses)):
                     await self._leaving.wait()
-            retry_s = min(2 * retry_s, LAST_RETRY_S)
 
     def _note(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Keep what the client's callbacks raise on a dying socket off the screen."""
@@ -182,21 +182,34 @@ class Publisher:
             self._connected = True
             await self._publish(client, "status", self._status("online", "connected"))
             await _first_of(
-                self._watch_status(client),
+                self._listen(client),
                 self._send_latest(client),
                 self._send_records(client),
                 self._leaving.wait(),
             )
             await self._publish(client, "status", self._status("offline", "closed"))
 
-    async def _watch_status(self, client: "Client") -> None:
-        """Raise when the connection breaks; contradict an earlier connection's will that comes late."""
-        await client.subscribe(str(Topic(self._site, self._pen, "status")), qos=1)
+    async def _listen(self, client: "Client") -> None:
+        """Raise when the connection breaks; hear recorders; contradict an earlier connection's will that comes late."""
+        status = str(Topic(self._site, self._pen, "status"))
+        await client.subscribe(status, qos=1)
+        await client.subscribe(ack_subscription(self._site, self._pen), qos=1)
         async for message in client.messages:
-            with contextlib.suppress(PayloadError):
-                heard = parse(Topic.parse(str(message.topic)), bytes(message.payload))
-                if isinstance(heard, StatusPayload) and heard.status == "offline":
-                    await self._publish(client, "status", self._status("online", "connected"))
+            topic, payload = str(message.topic), bytes(message.payload)
+            if topic != status:
+                self._hear(topic, payload)
+            elif _says_offline(topic, payload):
+                await self._publish(client, "status", self._status("online", "connected"))
+
+    def _hear(self, topic: str, word: bytes) -> None:
+        """Take a recorder's word."""
+        try:
+            session = AckTopic.parse(topic).session
+        except ValueError:
+            self._place.ignored += 1
+        else:
+            self._place.hear(session, word)
+            self._news.set()
 
     async def _send_latest(self, client: "Client") -> None:
         """Send each latest value that is new, by a tick: to offer one costs the caller an assignment."""
@@ -209,35 +222,46 @@ class Publisher:
             await asyncio.sleep(TICK_S)
 
     async def _send_records(self, client: "Client") -> None:
-        """Send the journal's records from the stored place on, and then as they come."""
+        """Send the journal's records from our place in it on, and then as they come."""
         flying: deque[tuple[int, asyncio.Task[None]]] = deque()
-        sent_id = self._journal.cursor(self._cursor)
+        place = self._place
+        place.begin()
         try:
             while True:
-                self._committed.clear()
-                page = self._journal.published_after(sent_id, PAGE_RECORDS, pen=self._pen)
-                for record in page:
+                self._news.clear()
+                place.rewind_if_due()
+                page = self._journal.published_after(place.sent_id, PAGE_RECORDS, pen=self._pen)
+                for record in page if not place.far_ahead else ():
+                    if not place.take(record):
+                        continue
                     if len(flying) == IN_FLIGHT:
                         await self._land(flying)
                     flying.append((record.id, asyncio.create_task(self._send(client, record))))
-                    sent_id = record.id
                 while flying:
                     await self._land(flying)
-                if not page:
-                    self._all_out.set()
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(POLL_S):
-                            await self._committed.wait()
+                place.save()
+                if not page or place.far_ahead:
+                    await self._rest()
         finally:
             await _end([task for _, task in flying])
 
+    async def _rest(self) -> None:
+        """Say whether all is out, and wait for something to do."""
+        if self._place.settled:
+            self._all_out.set()
+        else:
+            self._all_out.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_S):
+                await self._news.wait()
+
     async def _land(self, flying: deque[tuple[int, asyncio.Task[None]]]) -> None:
-        """Wait for the oldest record in flight: the cursor moves over what is acknowledged without a gap."""
+        """Wait for the oldest record in flight: our place moves over what is acknowledged without a gap."""
         record_id, task = flying[0]
         await asyncio.wait([task])  # not `await task`: cancelling that would cancel the oldest before those behind it
         flying.popleft()
         task.result()
-        self._journal.move_cursor(self._cursor, record_id)
+        self._place.acknowledged(record_id)
 
     async def _send(self, client: "Client", record: Record) -> None:
         kind, payload = from_record(record)
@@ -252,6 +276,14 @@ class Publisher:
 
     def _status(self, status: Literal["online", "offline"], reason: str) -> StatusPayload:
         return StatusPayload(pen=self._pen, status=status, reason=reason)
+
+
+def _says_offline(topic: str, payload: bytes) -> bool:
+    try:
+        heard = parse(Topic.parse(topic), payload)
+    except ValueError:
+        return False
+    return isinstance(heard, StatusPayload) and heard.status == "offline"
 
 
 async def _first_of(*coroutines: Coroutine[Any, Any, object]) -> None:

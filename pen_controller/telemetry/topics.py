@@ -1,4 +1,8 @@
-"""The topics of telemetry: `pen/v1/{site}/{pen}/{kind}`, followed by the session where there is one."""
+"""The topics of telemetry.
+
+`pen/v1/{site}/{pen}/{kind}`, followed by the session where there is one; and `ack/v1/{site}/{pen}/{session}`, on
+which a recorder says how far it has stored a session.
+"""
 
 from dataclasses import dataclass
 from typing import Literal, Self, cast, get_args
@@ -8,6 +12,7 @@ from pen_controller.journal import NAME
 Kind = Literal["status", "meta", "state", "pass", "event", "summary", "live"]
 
 PREFIX = "pen/v1"
+ACK_PREFIX = "ack/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,40 @@ class Topic:
         return cls(site, pen, cast("Kind", kind), *session)
 
 
+@dataclass(frozen=True, slots=True)
+class AckTopic:
+    """The topic of a recorder's word on one session; `str(topic)` puts it together, `AckTopic.parse` is its inverse.
+
+    Its payload is the highest sequence number up to which all of the session is stored, in decimal digits.
+
+    Raises:
+        ValueError: A name has other signs than letters, digits, `_` and `-`.
+    """
+
+    site: str
+    pen: str
+    session: str
+
+    def __post_init__(self) -> None:
+        for label, name in (("site", self.site), ("pen", self.pen), ("session", self.session)):
+            check_name(label, name)
+
+    def __str__(self) -> str:
+        return f"{ACK_PREFIX}/{self.site}/{self.pen}/{self.session}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Take a topic apart.
+
+        Raises:
+            ValueError: It is no topic of a recorder's.
+        """
+        parts = text.removeprefix(f"{ACK_PREFIX}/").split("/")
+        if not text.startswith(f"{ACK_PREFIX}/") or len(parts) != 3:
+            raise ValueError(f"topic {text!r}: expected {ACK_PREFIX}/SITE/PEN/SESSION")
+        return cls(*parts)
+
+
 def check_name(label: str, name: str) -> str:
     """Return `name` if a topic can carry it.
 
@@ -92,3 +131,23 @@ def subscription(site: str = "+", pen: str = "+") -> str:
         if name != "+":
             check_name(label, name)
     return f"{PREFIX}/{site}/{pen}/#"
+
+
+def record_subscriptions(site: str = "+") -> list[str]:
+    """Return the filters that match the records of all pens of a site; `+` stands for any site.
+
+    Raises:
+        ValueError: `site` is neither a name nor `+`.
+    """
+    if site != "+":
+        check_name("site", site)
+    return [f"{PREFIX}/{site}/+/{kind}/+" for kind, how in DELIVERY.items() if how.by_session]
+
+
+def ack_subscription(site: str, pen: str) -> str:
+    """Return the filter that matches what recorders say of a pen's sessions.
+
+    Raises:
+        ValueError: `site` or `pen` is no name.
+    """
+    return f"{ACK_PREFIX}/{check_name('site', site)}/{check_name('pen', pen)}/+"
