@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 BAD_USAGE, NO_PEN, REFUSED, NO_TELEMETRY, INTERRUPTED = 2, 3, 4, 5, 130
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
+DASHBOARD_PORT = 8420
 
 app = typer.Typer(
     name="pen",
@@ -174,6 +176,31 @@ def watch(
     from pen_controller.telemetry.watch import watch as show
 
     _run(show(broker, as_json=as_json, console=Console(stderr=as_json)), until_interrupted=True)
+
+
+@app.command()
+def dashboard(
+    broker_ws: Annotated[
+        list[str] | None,
+        typer.Option(help="ws://HOST[:PORT][/PATH] of a broker, more than once for several; the embedded one if none."),
+    ] = None,
+    site: Annotated[
+        list[str] | None, typer.Option(help="Show the pens of this site only; more than once for several.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page. The embedded broker speaks to no page at another.")
+    ] = DASHBOARD_PORT,
+    browser: Annotated[bool, typer.Option(help="Open it in this machine's browser.")] = True,
+) -> None:
+    """Show all pens live in a browser, on a page that this machine serves to itself. Ctrl-C ends it."""
+
+    async def show() -> None:
+        from pen_controller.dashboard.server import DEFAULT_BROKER, show
+
+        brokers = broker_ws or [DEFAULT_BROKER]
+        await show(brokers, sites=site or (), port=port, browser=browser, say=partial(print, flush=True))
+
+    _run(show(), until_interrupted=True)
 
 
 @app.command()
@@ -345,9 +372,8 @@ async def _treat(
         broker_url(broker)
     ended: Exception | None = None
     async with contextlib.AsyncExitStack() as stack:
-        url = await stack.enter_async_context(broker_for(broker)) if publish else None
-        if url:
-            console.print(f"Telemetry: pen watch --broker {url}", highlight=False)
+        say = partial(console.print, highlight=False, soft_wrap=True)
+        url = await stack.enter_async_context(broker_for(broker, say)) if publish else None
         async with treatment_service(
             pen,
             journal,

@@ -112,8 +112,7 @@ async def run_demo(
     async with contextlib.AsyncExitStack() as stack:
         simulator, url = await stack.enter_async_context(_simulator(seed, plan.areas[0].size_cm2, ble=ble))
         say(f"Simulated pen in a process of its own: {url}")
-        broker_url = await stack.enter_async_context(broker_for(broker))
-        say(f"Broker: {broker_url}")
+        broker_url = await stack.enter_async_context(broker_for(broker, say))
         subscriber = await stack.enter_async_context(_subscriber(broker_url))
         script = _Script(simulator, plan, say)
         async with treatment_service(

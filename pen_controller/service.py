@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pen_controller import recovery
 from pen_controller.config import Config
 from pen_controller.journal import Journal
 from pen_controller.pen import Pen
-from pen_controller.telemetry.broker import BrokerError, EmbeddedBroker
+from pen_controller.telemetry.broker import WEBSOCKET_PORT, BrokerError, EmbeddedBroker
 from pen_controller.telemetry.messages import Coverage, LivePayload, MetaPayload, StatePayload
 from pen_controller.telemetry.mqtt import DEFAULT_PORT
 from pen_controller.telemetry.publisher import Publisher
@@ -18,6 +18,8 @@ from pen_controller.treatment import Live, Treatment
 from protocols.words import Capability, PenState, SampleFlag
 
 STATE_EVERY_S = 0.1
+STATE_AGAIN_S = 5.0
+"""The state is told again though it has not changed, so that who looks on knows that we are there."""
 DRAIN_S = 10.0
 """How long the end waits for the broker; what it has not taken by then waits in the journal for the next run."""
 
@@ -37,23 +39,32 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def broker_for(url: str | None) -> AsyncIterator[str]:
+async def broker_for(url: str | None, say: Callable[[str], None]) -> AsyncIterator[str]:
     """Yield the broker's address: the one named, or that of an embedded broker started here.
 
-    The embedded one listens where `pen watch` looks by default, or on a free port where that one is taken.
+    The embedded one listens where `pen watch` and `pen dashboard` look by default, or on free ports where those are
+    taken.
+
+    Args:
+        url: of the broker, if there is one.
+        say: told, a line at a time, how to look at what is published.
 
     Raises:
         ImportError: the embedded broker is not installed; the message says how.
         BrokerError: it does not start.
     """
     if url is not None:
+        say(f"Telemetry: pen watch --broker {url}")
         yield url
         return
     async with contextlib.AsyncExitStack() as stack:
         try:
-            broker = await stack.enter_async_context(EmbeddedBroker(port=DEFAULT_PORT))
+            wanted = EmbeddedBroker(port=DEFAULT_PORT, websocket_port=WEBSOCKET_PORT)
+            broker = await stack.enter_async_context(wanted)
         except BrokerError:
             broker = await stack.enter_async_context(EmbeddedBroker())
+        say(f"Telemetry: pen watch --broker {broker.url}")
+        say(f"           pen dashboard --broker-ws {broker.websocket_url}")
         yield broker.url
 
 
@@ -136,12 +147,13 @@ async def _telling(pen: Pen, treatment: Treatment, publisher: Publisher) -> Asyn
 
 async def _tell_state(pen: Pen, treatment: Treatment, publisher: Publisher) -> None:
     before: tuple[object, ...] = ()
+    loop, told_s = asyncio.get_running_loop(), 0.0
     codes = {area.code: name for name, area in treatment.config.areas.items()}
     while True:
         state = pen.state
         now = (pen.connected, state.state, state.cause, state.area)
-        if now != before:
-            before = now
+        if now != before or loop.time() - told_s >= STATE_AGAIN_S:
+            before, told_s = now, loop.time()
             publisher.state(
                 StatePayload(
                     pen=pen.identity.serial,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pen_controller import cli
 from pen_controller.telemetry import broker, mqtt
 from pen_controller.telemetry.broker import BrokerError, EmbeddedBroker
 from tests.brokers import free_port, kill_embedded, subscriber, until
@@ -73,8 +74,8 @@ async def test_a_given_port_that_is_taken_is_an_error_and_never_somebody_elses_b
 async def test_a_clash_of_found_ports_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async with EmbeddedBroker() as first:
         found = broker._free_ports
-        answers = [(first.port, free_port(), free_port()), found(None)]
-        monkeypatch.setattr(broker, "_free_ports", lambda _: answers.pop(0))
+        answers = [(first.port, free_port(), free_port()), found(None, None)]
+        monkeypatch.setattr(broker, "_free_ports", lambda *_: answers.pop(0))
         async with EmbeddedBroker() as second:
             assert second.port != first.port
         assert answers == []
@@ -157,3 +158,24 @@ async def test_what_it_keeps_survives_its_crash(tmp_path: Path) -> None:
         async with subscriber(mqtt.BrokerUrl.parse(again.url)) as received:
             await until(lambda: received.messages)
         assert received.messages[0][1:] == ({"n": 1}, True)
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://127.0.0.1:8420", 101), ("http://evil.example", 403), ("http://127.0.0.1:8000", 403), ("null", 403)],
+)
+async def test_no_web_page_but_the_dashboard_may_speak_to_it(origin: str, status: int) -> None:
+    async with EmbeddedBroker() as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.websocket_port)
+        head = f"GET /mqtt HTTP/1.1\r\nHost: 127.0.0.1:{running.websocket_port}\r\nOrigin: {origin}\r\n"
+        head += "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        head += "Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        writer.write(head.encode())
+        answer = await asyncio.wait_for(reader.readline(), 10)
+        writer.close()
+        await writer.wait_closed()
+    assert int(answer.split()[1]) == status
+
+
+def test_pen_dashboard_serves_where_the_embedded_broker_expects_its_page() -> None:
+    assert cli.DASHBOARD_PORT == broker.DASHBOARD_PORT

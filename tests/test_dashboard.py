@@ -1,0 +1,479 @@
+"""The dashboard in a real Chromium, on real brokers: what it shows is what was said, and no older than it looks."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, Page, async_playwright, expect
+
+from pen_controller import config
+from pen_controller.config import PlanArea
+from pen_controller.dashboard import server
+from pen_controller.service import treatment_service
+from pen_controller.telemetry import mqtt
+from pen_controller.telemetry.broker import LOOPBACK, EmbeddedBroker, server_program
+from pen_controller.telemetry.messages import EventPayload, LivePayload, Payload, StatePayload, StatusPayload, encode
+from tests.brokers import BOUND_S, free_port, kill_embedded, mosquitto_path, until
+
+expect.set_options(timeout=BOUND_S * 1000)
+
+DASH = "–"
+LIVE = LivePayload(
+    pen="p1", session="s1", area="cheek", depth_um=1012, rate_dhz=1003, force_mn=412, passes=2, coverage=None,
+    punctures=5400, density_per_cm2=1801.4, battery_pct=87, advice="Move on", how={},
+)  # fmt: skip
+RUNNING = StatePayload(pen="p1", state="running", area="cheek")
+
+
+def chromium_path() -> str:
+    """Return the path of Chromium; without it skip, or fail where PEN_REQUIRE_SYSTEM=1 asks for it."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None and os.environ.get("PEN_REQUIRE_SYSTEM") == "1":
+        pytest.fail("chromium is not installed, and PEN_REQUIRE_SYSTEM=1")
+    if found is None:
+        pytest.skip("chromium is not installed")
+    return found
+
+
+@dataclass
+class Screen:
+    """A page in Chromium, what it complained of, and whom it asked."""
+
+    page: Page
+    complaints: list[str]
+    asked: set[str]
+
+    def card(self, name: str) -> Locator:
+        return self.page.locator("article", has=self.page.get_by_role("heading", name=re.compile(f"^{name}")))
+
+    async def shows(self, name: str, **texts: str) -> None:
+        """Wait until a pen's card shows these texts, each in the element of that class."""
+        for part, text in texts.items():
+            found = self.card(name).locator(f".{part.replace('_', '-')}")
+            await expect(found).to_have_text(text)
+
+    async def connected(self, count: int = 1) -> None:
+        await expect(self.page.locator(".broker:not(.gone)")).to_have_count(count)
+
+
+@contextlib.asynccontextmanager
+async def screen(url: str, **options: Any) -> AsyncIterator[Screen]:
+    """Open an address in Chromium."""
+    path = chromium_path()
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = await browser.new_page(**options)
+        opened = Screen(page, [], set())
+        page.on("console", lambda said: opened.complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        page.on("request", lambda request: opened.asked.add(request.url.split("/")[2]))
+        await page.goto(url)
+        try:
+            yield opened
+        finally:
+            await browser.close()
+
+
+@dataclass(frozen=True)
+class Address:
+    """A broker for pens and for pages."""
+
+    mqtt: mqtt.BrokerUrl
+    websocket: str
+
+
+@contextlib.asynccontextmanager
+async def process(*command: str, log: Path) -> AsyncIterator[None]:
+    with log.open("ab") as out, subprocess.Popen(command, stdout=out, stderr=out) as running:  # noqa: ASYNC220
+        try:
+            yield
+        finally:
+            running.terminate()
+
+
+@contextlib.asynccontextmanager
+async def mosquitto(directory: Path, port: int, websocket_port: int) -> AsyncIterator[Address]:
+    """Run Mosquitto with a listener for pens and one for pages."""
+    file = directory / "mosquitto.conf"
+    listeners = f"listener {port} {LOOPBACK}\nlistener {websocket_port} {LOOPBACK}\nprotocol websockets\n"
+    file.write_text(f"{listeners}allow_anonymous true\nuser root\n")
+    async with process(mosquitto_path(), "-c", str(file), log=directory / "log"):
+        await until(lambda: accepts(port) and accepts(websocket_port), "Mosquitto")
+        yield Address(mqtt.BrokerUrl(LOOPBACK, port), f"ws://{LOOPBACK}:{websocket_port}/mqtt")
+
+
+@contextlib.asynccontextmanager
+async def broker(name: str, directory: Path, page_port: int) -> AsyncIterator[Address]:
+    if name == "mosquitto":
+        async with mosquitto(directory, free_port(), free_port()) as address:
+            yield address
+    else:
+        async with EmbeddedBroker(directory, page=f"http://{LOOPBACK}:{page_port}") as embedded:
+            yield Address(mqtt.BrokerUrl.parse(embedded.url), embedded.websocket_url)
+
+
+@pytest.fixture
+def page_port() -> int:
+    """Where the page will be: the embedded broker has to know its origin."""
+    return free_port()
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+async def publish(address: Address, *messages: tuple[str, Payload | bytes], retain: bool = False) -> None:
+    async with mqtt.client(address.mqtt) as client:
+        for topic, payload in messages:
+            raw = payload if isinstance(payload, bytes) else encode(payload)
+            await client.publish(f"pen/v1/{topic}", raw, qos=1, retain=retain)
+
+
+@contextlib.asynccontextmanager
+async def speaking(address: Address, *messages: tuple[str, Payload]) -> AsyncIterator[None]:
+    """Publish messages ten times a second, over restarts of the broker too."""
+
+    async def speak() -> None:
+        while True:
+            with contextlib.suppress(mqtt.library().MqttError):
+                async with mqtt.client(address.mqtt) as client:
+                    while True:
+                        for topic, payload in messages:
+                            await client.publish(f"pen/v1/{topic}", encode(payload), qos=0)
+                        await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(speak())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+# --- what is served ---------------------------------------------------------------------------------------------------
+
+
+async def get(url: str, path: str = "/", *, host: str | None = None, method: str = "GET") -> tuple[int, str, str]:
+    """Return status, head (lower case) and body of an answer."""
+    address = url.split("/")[2]
+    reader, writer = await asyncio.open_connection(*address.split(":"))
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: {host or address}\r\nOrigin: http://evil\r\n".encode())
+    writer.write(b"Connection: close\r\n\r\n")
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    return int(head.split()[1]), head.decode().lower(), body.decode(errors="replace")
+
+
+async def test_it_is_served_with_a_strict_policy_to_this_machine_only() -> None:
+    brokers = ["ws://a.example:9001", "wss://b.example/x"]
+    async with server.serving(brokers, sites=["north"]) as url:
+        status, head, body = await get(url)
+        assert (status, "<title>pens</title>" in body.lower()) == (200, True)
+        policy = re.search(r"content-security-policy: (.*)\r", head)
+        assert policy is not None
+        rules = dict(rule.split(" ", 1) for rule in policy[1].split("; "))
+        assert rules["default-src"] == rules["base-uri"] == "'none'"
+        assert rules["script-src"] == "'self'"
+        assert rules["connect-src"] == "ws://a.example:9001/mqtt wss://b.example/x"
+        assert "access-control" not in head
+        assert "nosniff" in head
+        _, _, settings = await get(url, "/settings.js")
+        given = json.loads(settings.removeprefix("export const settings = ").rstrip(";\n"))
+        assert given["sites"] == ["north"]
+        assert given["areas"]["cheek"] == "Cheek"
+        assert (await get(url, host="evil.example"))[0] == 400
+        assert (await get(url, host="localhost:1"))[0] == 200
+        assert (await get(url, "/settings.js", method="POST"))[0] == 405
+        assert (await get(url, "/..%2fserver.py"))[0] == 404
+        port = int(url.split(":")[2].strip("/"))
+        with pytest.raises(OSError, match="--port"):
+            async with server.serving(port=port, brokers=brokers):
+                pass
+
+
+@pytest.mark.parametrize(
+    "broker",
+    ["mqtt://h:1", "ws://u:p@h", "ws://h; script-src *", "ws://h/a b", "ws://[::1]:9001", "ws://h:0", "", "ws://"],
+)
+async def test_a_broker_that_is_none_is_refused(broker: str) -> None:
+    with pytest.raises(ValueError, match="expected ws://"):
+        async with server.serving([broker]):
+            pass
+
+
+async def test_a_site_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="site"):
+        async with server.serving(["ws://h"], sites=["a/b"]):
+            pass
+
+
+def test_what_is_vendored_is_what_its_readme_says() -> None:
+    readme = (server.STATIC / "vendor" / "README.md").read_text()
+    named = re.findall(r"\| `(\S+)` .* `([0-9a-f]{64})` \|", readme)
+    assert named
+    for name, digest in named:
+        assert hashlib.sha256((server.STATIC / "vendor" / name).read_bytes()).hexdigest() == digest
+    assert {name for name, _ in named} == {file.name for file in (server.STATIC / "vendor").glob("*.js")}
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["nats", "mosquitto"])
+async def test_a_treatment_is_shown_as_it_is_recorded(name: str, tmp_path: Path, page_port: int) -> None:
+    wanted = PlanArea(area="cheek", depth_mm=1.0, rate_hz=100.0, passes=2, size_cm2=3.0)
+    simulator = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "simulator", "tcp", "--json", "--control", "--seed", "1", "--zone-cm2", "3",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert simulator.stdout is not None
+    pen_url = json.loads(await simulator.stdout.readline())["url"]
+    try:
+        async with (
+            broker(name, tmp_path, page_port) as address,
+            server.serving([address.websocket], port=page_port) as url,
+            screen(url) as shown,
+        ):
+            await shown.connected()
+            async with treatment_service(
+                pen_url, tmp_path / "journal.sqlite", config.load(),
+                broker=str(address.mqtt), indication="fine_lines", fitzpatrick=2,
+            ) as service:  # fmt: skip
+                pen = service.pen.identity.serial
+                treating = asyncio.create_task(service.treatment.treat(wanted))
+                await shown.shows(pen, state_word="RUNNING", area="Cheek", word="heard now")
+                await expect(shown.card(pen).locator(".rate")).to_have_text(re.compile(r"^(9[5-9]|10[0-5])$"))
+                await expect(shown.card(pen).locator(".depth")).to_have_text(re.compile(r"^(0\.9|1\.0)\d$"))
+                await expect(shown.card(pen).locator(".zone[data-active=true]")).to_have_count(2)
+                count = await treating
+                given = f"Cheek{count.passes}{count.density_per_cm2:.0f}"
+                await expect(shown.card(pen).locator("tbody tr")).to_have_text(given)
+                zones = shown.card(pen).locator(".counts text", has_text=str(count.passes))
+                await expect(zones).to_have_count(2)
+                assert count.passes == 2
+            await shown.shows(pen, state_word="OFFLINE", depth=DASH, density=DASH)
+            assert shown.complaints == []
+            assert await shown.page.locator("#skipped").is_hidden()
+            assert shown.asked <= {url.split("/")[2]}
+    finally:
+        simulator.terminate()
+        await simulator.communicate()
+
+
+@pytest.mark.parametrize("name", ["nats", "mosquitto"])
+async def test_a_broker_that_dies_is_told_and_heals_by_itself(name: str, tmp_path: Path, page_port: int) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(contextlib.AsyncExitStack())
+        address = await first.enter_async_context(broker(name, tmp_path, page_port))
+        url = await stack.enter_async_context(server.serving([address.websocket], port=page_port))
+        shown = await stack.enter_async_context(screen(url))
+        await stack.enter_async_context(speaking(address, ("clinic/p1/state", RUNNING), ("clinic/p1/live", LIVE)))
+        await shown.shows("p1", state_word="RUNNING", depth="1.01", rate="100", density="1801", advice="Move on")
+        if name == "nats":
+            kill_embedded(tmp_path)
+        else:
+            await first.aclose()
+        await shown.shows("p1", state_word=DASH, depth=DASH, rate=DASH, passes=DASH, density=DASH, advice="")
+        await expect(shown.card("p1").locator(".word")).to_have_text(re.compile(r"no word for \d+ s"))
+        await expect(shown.page.locator(".broker.gone")).to_have_text(re.compile(r"no connection for \d+ s"))
+        if name == "nats":
+            again = process(server_program(), "-c", str(tmp_path / "nats.conf"), log=tmp_path / "again.log")
+            await stack.enter_async_context(again)
+        else:
+            ports = address.mqtt.port, int(address.websocket.split(":")[2].split("/")[0])
+            await stack.enter_async_context(mosquitto(tmp_path, *ports))
+        await shown.shows("p1", state_word="RUNNING", word="heard now", depth="1.01", density="1801")
+        await shown.connected()
+
+
+async def test_what_is_no_telemetry_is_counted_and_breaks_nothing(tmp_path: Path, page_port: int) -> None:
+    markup = '<img src=x onerror="document.title=`owned`">'
+    shouted = LIVE.model_copy(update={"pen": "p2", "advice": markup, "area": markup[:40]})
+    event = EventPayload(pen="p2", session="s1", seq=1, kind="warning", body={"area": "cheek", "text": markup})
+    strange = StatePayload(pen="p2", state="<b>bold", area=None)
+    plain = json.loads(encode(LIVE))
+    bad: list[tuple[str, bytes]] = [
+        ("clinic/p1/live", b"\xff\xfe"),
+        ("clinic/p1/live", b"[" * 20_000),
+        ("clinic/p1/live", b"null"),
+        ("clinic/p1/live", json.dumps(plain | {"depth_um": "deep"}).encode()),
+        ("clinic/p1/live", json.dumps(plain | {"density_per_cm2": -1}).encode()),
+        ("clinic/p1/live", json.dumps(plain | {"coverage": []}).encode()),
+        ("clinic/p1/live", json.dumps(plain | {"pen": "p9"}).encode()),
+        ("clinic/p1/live", json.dumps(plain | {"advice": "x" * 70_000}).encode()),
+        ("clinic/p1/live/s1", encode(LIVE)),
+        ("clinic/p1/__proto__", encode(LIVE)),
+        ("clinic/p1/event", encode(event)),
+        ("clinic/p1/summary/s1", json.dumps(plain | {"seq": 1, "areas": [None]}).encode()),
+    ]
+    async with (
+        broker("nats", tmp_path, page_port) as address,
+        server.serving([address.websocket], port=page_port) as url,
+        screen(url) as shown,
+    ):
+        await shown.connected()
+        await publish(address, *bad, ("clinic/p1/live", json.dumps(plain | {"schema": 2}).encode()))
+        told = f"Messages left out: {len(bad)} not understood, 1 of another version"
+        await expect(shown.page.locator("#skipped")).to_have_text(told)
+        await expect(shown.page.locator("article")).to_have_count(0)
+        said = ("clinic/p2/state", strange), ("clinic/p2/live", shouted)
+        async with speaking(address, *said, ("clinic/p1/live", LIVE)):
+            await publish(address, ("clinic/p2/event/s1", event))
+            await shown.shows("p2", state_word="<B>BOLD", advice=markup, area=markup[:40])
+            await shown.shows("p1", depth="1.01")
+            await expect(shown.card("p2").locator(".notes li")).to_contain_text(markup)
+        assert await shown.page.locator("img, b").count() == 0
+        assert await shown.page.title() == "Pens"
+        assert shown.complaints == []
+        blocked = "() => { try { document.body.innerHTML = '<b>x</b>' } catch (error) { return error.name } }"
+        assert await shown.page.evaluate(blocked) == "TypeError"
+
+
+async def test_two_sites_and_two_brokers_side_by_side(tmp_path: Path, page_port: int) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    async with (
+        broker("nats", tmp_path / "one", page_port) as one,
+        broker("nats", tmp_path / "two", page_port) as two,
+        server.serving([one.websocket, two.websocket], port=page_port) as url,
+        screen(f"{url}?site=north&site=south") as shown,
+        speaking(one, ("north/p1/live", LIVE), ("west/p1/live", LIVE)),
+        speaking(two, ("south/p1/live", LIVE.model_copy(update={"depth_um": 500}))),
+    ):
+        await shown.connected(2)
+        await expect(shown.page.locator("article")).to_have_count(2)
+        where = shown.page.locator("h2 small")
+        brokers = [address.websocket.split("/")[2] for address in (one, two)]
+        await expect(where).to_have_text([f"north · {brokers[0]}", f"south · {brokers[1]}"])
+        await expect(shown.page.locator(".depth")).to_have_text(["1.01", "0.50"])
+        await expect(shown.page.locator("#listening")).to_have_text("north, south")
+        await shown.page.goto(f"{url}?site=a/%23")
+        await expect(shown.page.locator("#listening")).to_contain_text("No site can be called a/#")
+
+
+async def test_a_page_that_comes_late_knows_what_was_retained_and_says_how_old_it_may_be(
+    tmp_path: Path, page_port: int
+) -> None:
+    idle = StatePayload(pen="p1", state="idle")
+    gone = StatusPayload(pen="p2", status="offline", reason="connection lost")
+    async with (
+        broker("nats", tmp_path, page_port) as address,
+        server.serving([address.websocket], port=page_port) as url,
+    ):
+        await publish(address, ("clinic/p1/state", idle), ("clinic/p2/status", gone), retain=True)
+        async with screen(url) as shown:
+            await shown.shows("p1", state_word=DASH, state_detail="last said IDLE")
+            await shown.shows("p2", state_word="OFFLINE", state_detail="connection lost")
+            await publish(address, ("clinic/p1/state", idle))
+            await shown.shows("p1", state_word="IDLE", word="heard now")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_a_narrow_screen_is_enough(theme: str, tmp_path: Path, page_port: int) -> None:
+    long_name = "p" * 64
+    live = LIVE.model_copy(update={"pen": long_name, "advice": "x" * 300})
+    async with (
+        broker("nats", tmp_path, page_port) as address,
+        server.serving([address.websocket], port=page_port) as url,
+        screen(url, viewport={"width": 375, "height": 812}, color_scheme=theme) as shown,
+        speaking(address, (f"clinic/{long_name}/live", live)),
+    ):
+        await shown.shows(long_name, depth="1.01")
+        assert await shown.page.evaluate("document.documentElement.scrollWidth") == 375
+        ground = await shown.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        light = [int(part) > 128 for part in re.findall(r"\d+", ground)]
+        assert light == [theme == "light"] * 3
+
+
+# --- what is known, by a clock of the test's own ----------------------------------------------------------------------
+
+RECKON = """
+async ([steps, asked_s]) => {
+  const { Pens } = await import("/pens.js");
+  const pens = new Pens(["ws://h/mqtt"], { cheek: "Cheek" });
+  const bytes = (payload) => new TextEncoder().encode(payload);
+  for (const [topic, payload, retained, now_s] of steps) {
+    pens.take("ws://h/mqtt", `pen/v1/${topic}`, bytes(payload), retained, now_s);
+  }
+  return asked_s.map((now_s) => pens.view(now_s));
+}
+"""
+Step = tuple[str, Payload, bool, float]
+
+
+async def reckon(steps: list[Step], *asked_s: float) -> list[Any]:
+    """Return what the page would show at these times after these messages."""
+    sent = [(topic, encode(payload).decode(), retained, now_s) for topic, payload, retained, now_s in steps]
+    async with server.serving(["ws://127.0.0.1:1/mqtt"]) as url, screen(f"{url}icon.svg") as shown:
+        views: list[Any] = await shown.page.evaluate(RECKON, [sent, list(asked_s)])
+        return views
+
+
+async def test_each_word_holds_for_its_own_time() -> None:
+    latched = StatePayload(pen="p2", state="latched", latch="lease_expired")
+    steps: list[Step] = [
+        ("c/p1/state", RUNNING, False, 10.0),
+        ("c/p1/live", LIVE, False, 10.0),
+        ("c/p2/state", latched, False, 10.0),
+    ]
+    now, late, later, latest = await reckon(steps, 13.0, 13.1, 25.1, 70.1)
+    at = [[view["pens"][0], view["pens"][1]] for view in (now, late, later, latest)]
+    assert [p1["depth"] for p1, _ in at] == ["1.01", DASH, DASH, DASH]
+    assert [p1["state"]["word"] for p1, _ in at] == ["RUNNING", DASH, DASH, DASH]
+    assert [p1["battery"] for p1, _ in at] == ["87", "87", "87", DASH]
+    assert [p2["state"]["word"] for _, p2 in at] == ["STOPPED", "STOPPED", DASH, DASH]
+    assert at[0][1]["state"]["detail"] == "lease expired"
+    assert [p1["word"] for p1, _ in at] == ["heard now", "no word for 3 s", "no word for 15 s", "no word for 60 s"]
+    assert at[3][0]["areas"] == [{"name": "cheek", "label": "Cheek", "passes": "2", "density": "1801", "closed": False}]
+
+
+async def test_what_was_retained_is_no_word() -> None:
+    at_once, later = await reckon([("c/p1/state", RUNNING, True, 1.0)], 1.0, 4.5)
+    assert at_once["pens"][0]["state"] == {"word": DASH, "look": "unknown", "detail": "last said RUNNING"}
+    assert [view["pens"][0]["word"] for view in (at_once, later)] == ["waiting for a word", "no word for 3 s"]
+
+
+async def test_a_session_begins_empty_and_late_records_of_an_older_one_do_not_count() -> None:
+    def done(session: str, seq: int, wall: str, passes: int) -> EventPayload:
+        body: dict[str, Any] = {"area": "cheek", "passes": passes, "density_per_cm2": 900.0 * passes}
+        return EventPayload(pen="p1", session=session, seq=seq, wall=wall, kind="area_done", body=body)
+
+    steps: list[Step] = [
+        ("c/p1/event/new", done("new", 1, "2026-01-02T10:00:00Z", 2), False, 1.0),
+        ("c/p1/event/old", done("old", 1, "2026-01-01T10:00:00Z", 5), False, 2.0),
+        ("c/p1/event/new", done("new", 2, "2026-01-02T10:00:01Z", 1), False, 3.0),
+    ]
+    (view,) = await reckon(steps, 4.0)
+    assert [area["passes"] for area in view["pens"][0]["areas"]] == ["2"]
+    newer: Step = ("c/p1/event/newer", done("newer", 7, "2026-01-03T10:00:00Z", 1), False, 4.0)
+    (view,) = await reckon([*steps, newer], 4.0)
+    assert [area["passes"] for area in view["pens"][0]["areas"]] == ["1"]
+    assert view["pens"][0]["partial"] is True
+
+
+async def test_figures_that_are_not_plausible_are_not_shown() -> None:
+    (view,) = await reckon([("c/p1/live", LIVE.model_copy(update={"valid": False}), False, 1.0)], 1.0)
+    assert view["pens"][0]["depth"] == DASH
+    assert view["pens"][0]["advice"] == "Sensors not plausible"
+
+
+async def test_the_map_has_areas_of_the_configuration_only() -> None:
+    async with server.serving(["ws://127.0.0.1:1/mqtt"]) as url, screen(f"{url}icon.svg") as shown:
+        face = await shown.page.evaluate("async () => (await import('/face.js')).FACE")
+    elsewhere = {"neck", "decolletage", "hands", "scalp", "abdomen"}
+    assert set(face) == set(config.load().areas) - elsewhere
