@@ -253,8 +253,8 @@ def test_a_clinic_cannot_widen_a_warning(directory: Path) -> None:
 def test_plans_load_and_a_size_left_out_is_the_typical_one() -> None:
     demo = config.load_plan(CONFIGS / "plans" / "demo.toml", SHIPPED)
     assert [(a.area, a.depth_mm, a.rate_hz, a.passes, a.size_cm2) for a in demo.areas] == [
-        ("cheek", 1.0, 100, 2, 6.0),
-        ("forehead", 0.5, 90, 2, 6.0),
+        ("cheek", 1.0, 100, 2, 4.0),
+        ("forehead", 0.5, 90, 2, 4.0),
         ("periorbital", 0.25, 60, 1, 4.0),
     ]
     face = config.load_plan(CONFIGS / "plans" / "full_face.toml", SHIPPED)
