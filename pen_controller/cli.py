@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from pen_controller.recorder import commands as recorder_commands
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -391,6 +393,9 @@ async def _treat(
                 ended = error
         how = {"complete": complete, "published": service.all_published, "ended": str(ended) if ended else None}
         return report(service) | how, ended
+
+
+recorder_commands.register(app)
 
 
 def main() -> None:

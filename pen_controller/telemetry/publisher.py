@@ -7,8 +7,8 @@ holds the pen's lease.
 
 import asyncio
 import contextlib
+import math
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -185,6 +185,7 @@ class Publisher:
                 self._listen(client),
                 self._send_latest(client),
                 self._send_records(client),
+                self._watch_progress(),
                 self._leaving.wait(),
             )
             await self._publish(client, "status", self._status("offline", "closed"))
@@ -223,27 +224,44 @@ class Publisher:
 
     async def _send_records(self, client: "Client") -> None:
         """Send the journal's records from our place in it on, and then as they come."""
-        flying: deque[tuple[int, asyncio.Task[None]]] = deque()
         place = self._place
         place.begin()
+        while True:
+            self._news.clear()
+            place.rewind_if_due()
+            page = self._journal.published_after(place.sent_id, PAGE_RECORDS, pen=self._pen)
+            if page and not place.far_ahead:
+                await self._send_page(client, page)
+            else:
+                await self._rest()
+
+    async def _send_page(self, client: "Client", page: list[Record]) -> None:
+        """Send the records in order, so many at a time; return when the broker has acknowledged all."""
+        records = iter(page)
+
+        async def send() -> None:
+            for record in records:
+                if self._place.take(record):
+                    kind, payload = from_record(record)
+                    if kind != record.topic:
+                        self._last_error = f"record {record.id} does not fit its topic {record.topic}"
+                    await self._publish(client, kind, payload, timeout_s=math.inf)  # see `_watch_progress`
+                    self._place.acknowledged(record)
+
+        senders = [asyncio.create_task(send()) for _ in page[:IN_FLIGHT]]
         try:
-            while True:
-                self._news.clear()
-                place.rewind_if_due()
-                page = self._journal.published_after(place.sent_id, PAGE_RECORDS, pen=self._pen)
-                for record in page if not place.far_ahead else ():
-                    if not place.take(record):
-                        continue
-                    if len(flying) == IN_FLIGHT:
-                        await self._land(flying)
-                    flying.append((record.id, asyncio.create_task(self._send(client, record))))
-                while flying:
-                    await self._land(flying)
-                place.save()
-                if not page or place.far_ahead:
-                    await self._rest()
+            await asyncio.gather(*senders)
         finally:
-            await _end([task for _, task in flying])
+            await _end(senders)
+            self._place.save()
+
+    async def _watch_progress(self) -> None:
+        """Raise when the broker no longer acknowledges; one clock for all costs less than one for each record."""
+        while True:
+            before_id = self._place.acked_id
+            await asyncio.sleep(ACK_TIMEOUT_S)
+            if before_id == self._place.acked_id != self._place.sent_id:
+                raise TimeoutError(f"it has acknowledged nothing for {ACK_TIMEOUT_S:.0f} s")
 
     async def _rest(self) -> None:
         """Say whether all is out, and wait for something to do."""
@@ -255,24 +273,12 @@ class Publisher:
             async with asyncio.timeout(POLL_S):
                 await self._news.wait()
 
-    async def _land(self, flying: deque[tuple[int, asyncio.Task[None]]]) -> None:
-        """Wait for the oldest record in flight: our place moves over what is acknowledged without a gap."""
-        record_id, task = flying[0]
-        await asyncio.wait([task])  # not `await task`: cancelling that would cancel the oldest before those behind it
-        flying.popleft()
-        task.result()
-        self._place.acknowledged(record_id)
-
-    async def _send(self, client: "Client", record: Record) -> None:
-        kind, payload = from_record(record)
-        if kind != record.topic:
-            self._last_error = f"record {record.id} does not fit its topic {record.topic}"
-        await self._publish(client, kind, payload)
-
-    async def _publish(self, client: "Client", kind: Kind, payload: Payload) -> None:
+    async def _publish(
+        self, client: "Client", kind: Kind, payload: Payload, *, timeout_s: float = ACK_TIMEOUT_S
+    ) -> None:
         how = DELIVERY[kind]
         topic = Topic(self._site, self._pen, kind, payload.session if how.by_session else None)
-        await client.publish(str(topic), encode(payload), qos=how.qos, retain=how.retain, timeout=ACK_TIMEOUT_S)
+        await client.publish(str(topic), encode(payload), qos=how.qos, retain=how.retain, timeout=timeout_s)
 
     def _status(self, status: Literal["online", "offline"], reason: str) -> StatusPayload:
         return StatusPayload(pen=self._pen, status=status, reason=reason)

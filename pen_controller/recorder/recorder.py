@@ -1,0 +1,177 @@
+"""Subscribes to the records of pens, stores them, and says how far each session is stored.
+
+The broker is trusted with nothing: what was not stored was not acknowledged, and the pens send it again.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from pen_controller.recorder.store import Key, Row, Store
+from pen_controller.telemetry import mqtt
+from pen_controller.telemetry.messages import parse
+from pen_controller.telemetry.topics import DELIVERY, AckTopic, Topic, record_subscriptions
+
+if TYPE_CHECKING:
+    from aiomqtt import Client, Message
+
+LINGER_S = 0.01  # what comes with the first record gathers this long, so that many share one commit
+BATCH_RECORDS = 1000
+MAX_WAITING = 10_000  # records; those beyond are dropped, are not acknowledged, and so come again
+MAX_PAYLOAD_BYTES = 1 << 20
+MAX_SEQ = (1 << 63) - 1  # what a database can count
+REFUSED = 128  # MQTT's return codes of a subscription from here on mean that it was refused
+SHOWN = 300  # signs of what a stranger wrote that may come on the screen
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Tally:
+    """How a recorder fares; given to `record`, which keeps it up to date.
+
+    Attributes:
+        connected: Whether the broker sends us what we asked for.
+        trouble: Why it does not, in one line; empty while it does.
+        stored: Records committed.
+        repeated: Records that came again.
+        refused: Messages that were no records of ours; neither stored nor acknowledged.
+        last_refused: Why the last of them was none, in one line.
+        behind: The sessions with a gap that were heard of since the start, and how far each is stored.
+    """
+
+    connected: bool = False
+    trouble: str = "connecting"
+    stored: int = 0
+    repeated: int = 0
+    refused: int = 0
+    last_refused: str = ""
+    behind: dict[Key, int] = field(default_factory=dict)
+
+
+async def record(
+    store: Store,
+    broker: mqtt.BrokerUrl | str,
+    tally: Tally,
+    *,
+    site: str = "+",
+    name: str | None = None,
+) -> None:
+    """Store and acknowledge what pens publish until cancelled; connect again whenever the connection is lost.
+
+    It runs on the calling loop, which on Windows must be a selector loop. Cancelled, it lets a commit under way end.
+
+    Args:
+        store: The open database; nothing else may use it meanwhile.
+        broker: Address or `mqtt://[USER@]HOST[:PORT]`.
+        tally: Told how it goes.
+        site: One site, or `+` for all.
+        name: With a name, which no other client may have, the broker keeps records for us while we are away.
+
+    Raises:
+        ValueError: The address or a name is none.
+        ImportError: aiomqtt is not installed.
+        StoreError: The database failed. What it did not take is not acknowledged.
+    """
+    url = mqtt.broker_url(broker)
+    wanted = record_subscriptions(site)
+    lost = mqtt.library().MqttError
+    pauses = mqtt.pauses()
+    while True:
+        try:
+            client = mqtt.client(url, identifier=name, keep_session=name is not None, max_waiting=MAX_WAITING)
+            async with client:
+                await _subscribe(client, wanted)
+                tally.connected, tally.trouble = True, ""
+                pauses = mqtt.pauses()
+                await _serve(client, store, tally)
+        except lost as error:
+            tally.connected, tally.trouble = False, f"no records from {url}: retrying ({error})"
+        _heed_cancellation()
+        await asyncio.sleep(next(pauses))
+
+
+async def _subscribe(client: "Client", wanted: list[str]) -> None:
+    for topics in wanted:
+        granted = await client.subscribe(topics, qos=1)
+        if any(getattr(code, "value", code) >= REFUSED for code in granted):
+            raise mqtt.library().MqttError(f"it does not let us read {topics}")
+
+
+async def _serve(client: "Client", store: Store, tally: Tally) -> None:
+    """Say what was stored before, then store and acknowledge what comes, until the connection breaks."""
+    await _acknowledge(client, await _to_the_end(store.unsettled))
+    while True:
+        _heed_cancellation()
+        rows = [row for message in await _batch(client) if (row := _row(message, tally))]
+        if not rows:
+            continue
+        committed = await _to_the_end(functools.partial(store.commit, rows))
+        tally.stored += committed.new
+        tally.repeated += len(rows) - committed.new
+        for key, seq in committed.stored.items():
+            tally.behind.pop(key, None)
+            if key in committed.gaps:
+                tally.behind[key] = seq
+        await _acknowledge(client, committed.stored)
+
+
+async def _batch(client: "Client") -> list["Message"]:
+    """Wait for a message, and take those that come with it."""
+    messages = client.messages
+    batch = [await anext(messages)]
+    await asyncio.sleep(LINGER_S)
+    while len(messages) and len(batch) < BATCH_RECORDS:
+        batch.append(await anext(messages))
+    return batch
+
+
+def _row(message: "Message", tally: Tally) -> Row | None:
+    """Return what a message says; count it as refused if it is no record of ours."""
+    try:
+        return parse_record(str(message.topic), bytes(message.payload))
+    except ValueError as error:
+        tally.refused += 1
+        tally.last_refused = "".join(sign if sign.isprintable() else "?" for sign in str(error))[:SHOWN]
+        return None
+
+
+def parse_record(topic: str, payload: bytes) -> Row:
+    """Return the record that a message carries.
+
+    Raises:
+        ValueError: The topic is not of records, or the payload is not what it promises.
+    """
+    parsed = Topic.parse(topic)
+    if not DELIVERY[parsed.kind].by_session or parsed.session is None:
+        raise ValueError(f"{parsed}: it is no topic of records")
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"{parsed}: {len(payload)} bytes are more than {MAX_PAYLOAD_BYTES}")
+    seq = parse(parsed, payload).seq or 0  # there always is one: see `parse`
+    if seq > MAX_SEQ:
+        raise ValueError(f"{parsed}: seq: is too large")
+    return Row(Key(parsed.site, parsed.pen, parsed.session), seq, parsed.kind, payload.decode())
+
+
+async def _acknowledge(client: "Client", stored: dict[Key, int]) -> None:
+    for key, seq in stored.items():
+        await client.publish(str(AckTopic(*key)), str(seq), qos=1, retain=True)
+
+
+def _heed_cancellation() -> None:
+    """Raise if we were cancelled: the client's `asyncio.wait_for` swallows that now and then (Python 3.11)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+async def _to_the_end(work: Callable[[], Result]) -> Result:
+    """Run blocking work in a thread; a cancellation waits for its end, because a thread cannot be called off."""
+    running = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise
