@@ -128,15 +128,19 @@ def _text_line(tally: "Tally") -> str:
 
 
 def _show(found: "list[SessionInfo]") -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("site", "pen", "session", "records", "first", "last", "gaps")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("session", "pen", "site", "records", "first", "last", "gaps"):
+        table.add_column(head, no_wrap=head == "session")
     for one in found:
         gaps = [f"{first}-{last}" if first < last else str(first) for first, last in one.gaps]
         more = f" and {len(gaps) - SHOWN_GAPS} more" if len(gaps) > SHOWN_GAPS else ""
         text = ", ".join(gaps[:SHOWN_GAPS]) + more
-        table.add_row(one.site, one.pen, one.session, str(one.records), one.first_wall, one.last_wall, text)
+        first, last = (wall[:16].replace("T", " ") for wall in (one.first_wall, one.last_wall))
+        table.add_row(one.session, one.pen, one.site, str(one.records), first, last, text)
     Console().print(table)
 
 

@@ -89,7 +89,7 @@ async def record(
                 await _serve(client, store, tally)
         except lost as error:
             tally.connected, tally.trouble = False, f"no records from {url}: retrying ({error})"
-        _heed_cancellation()
+        mqtt.heed_cancellation()
         await asyncio.sleep(next(pauses))
 
 
@@ -104,7 +104,7 @@ async def _serve(client: "Client", store: Store, tally: Tally) -> None:
     """Say what was stored before, then store and acknowledge what comes, until the connection breaks."""
     await _acknowledge(client, await _to_the_end(store.unsettled))
     while True:
-        _heed_cancellation()
+        mqtt.heed_cancellation()
         rows = [row for message in await _batch(client) if (row := _row(message, tally))]
         if not rows:
             continue
@@ -158,13 +158,6 @@ def parse_record(topic: str, payload: bytes) -> Row:
 async def _acknowledge(client: "Client", stored: dict[Key, int]) -> None:
     for key, seq in stored.items():
         await client.publish(str(AckTopic(*key)), str(seq), qos=1, retain=True)
-
-
-def _heed_cancellation() -> None:
-    """Raise if we were cancelled: the client's `asyncio.wait_for` swallows that now and then (Python 3.11)."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 async def _to_the_end(work: Callable[[], Result]) -> Result:

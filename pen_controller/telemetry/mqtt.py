@@ -136,3 +136,10 @@ def _see(lost: asyncio.Future[None]) -> None:
     """Keep asyncio from reporting a connection that broke while nobody waited for a message."""
     if not lost.cancelled():
         lost.exception()
+
+
+def heed_cancellation() -> None:
+    """Raise if we were cancelled: the client's `asyncio.wait_for` swallows that now and then (Python 3.11)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -109,6 +109,7 @@ async def _hear(
             client = mqtt.client(url, identifier=identifier, keep_session=identifier is not None)
             async with client:
                 await client.subscribe(wanted, qos=1)
+                mqtt.heed_cancellation()
                 reception.begin()
                 async for message in client.messages:
                     try:
@@ -120,6 +121,7 @@ async def _hear(
                         yield topic, payload, message.retain
         except lost as error:
             reception.fail(f"no broker at {url}: retrying ({error})")
+        mqtt.heed_cancellation()
         await asyncio.sleep(RETRY_S)
 
 
