@@ -368,7 +368,7 @@ async def _treat(
     from pen_controller.errors import PenError
     from pen_controller.service import broker_for, treatment_service
     from pen_controller.telemetry.mqtt import broker_url
-    from pen_controller.treatment import RefusedError
+    from pen_controller.treatment import RefusedError, StoppedError
 
     if broker is not None:
         broker_url(broker)
@@ -391,6 +391,9 @@ async def _treat(
                 complete = await run_plan(service, plan, Typist(console, go_on=yes), console)
             except (PenError, RefusedError, NobodyError) as error:
                 ended = error
+                # A person who ends it raises `StoppedError`; a refusal at the start is no treatment under way.
+                if not isinstance(error, StoppedError) and (resume or not isinstance(error, RefusedError)):
+                    service.treatment.stay_open()
         how = {"complete": complete, "published": service.all_published, "ended": str(ended) if ended else None}
         return report(service) | how, ended
 

@@ -190,10 +190,14 @@ async def _treat(service: Service, area: PlanArea, person: Person, console: Cons
     treatment = service.treatment
     why = treatment.interrupted
     while not _is_over(treatment, area):
-        await _recover(service, area, person, why)
-        if _is_over(treatment, area):
-            break
-        grant = await treatment.check(area)
+        try:
+            await _recover(service, area, person, why)
+            if _is_over(treatment, area):
+                break
+            grant = await treatment.check(area)
+        except LinkError as lost:
+            why = str(lost)
+            continue
         if not why and not await person.ready(area, grant.warnings):
             return False
         try:
@@ -221,7 +225,7 @@ async def _recover(service: Service, area: PlanArea, person: Person, why: str) -
             raise StoppedError(why)
         with contextlib.suppress(LinkError):
             await treatment.reconnect()
-    state = pen.state
+    state, why = pen.state, why or treatment.interrupted
     if state.state is not PenState.LATCHED and not why:
         return
     cause = f"the pen latched: {state.cause.name.lower().replace('_', ' ')}" if state.state is PenState.LATCHED else ""

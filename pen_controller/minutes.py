@@ -52,14 +52,33 @@ class Minutes:
         with contextlib.suppress(JournalError):
             self._journal.post(self.session, kind, body, pen=self._pen.identity.serial, pen_t_us=pen_t_us, topic=topic)
 
-    async def command(self, command: str, body: Mapping[str, Any], act: Callable[[], Awaitable[None]]) -> None:
+    async def command(
+        self,
+        command: str,
+        body: Mapping[str, Any],
+        act: Callable[[], Awaitable[None]],
+        *,
+        wait_before: bool = True,
+        wait_after: bool = True,
+    ) -> None:
         """Record the intent, have the pen do it, record what became of it.
+
+        Args:
+            command: its name.
+            body: its parameters.
+            act: asks the pen.
+            wait_before: the intent is on the disk before the pen is asked.
+            wait_after: so is the outcome when this returns.
 
         Raises:
             JournalError: it cannot be recorded; the pen was not asked.
             BaseException: what `act` raises.
         """
-        await self.write("intent", {"command": command, **body})
+        intent = {"command": command, **body}
+        if wait_before:
+            await self.write("intent", intent)
+        else:
+            self.post("intent", intent)
         try:
             await act()
         except (CommandLostError, PenRefusedError, LimitError) as error:
@@ -70,7 +89,11 @@ class Minutes:
             reason = str(error) or type(error).__name__
             self.post("outcome", {"command": command, "outcome": "uncertain", "reason": reason})
             raise
-        await self.write("outcome", {"command": command, "outcome": "done"})
+        outcome = {"command": command, "outcome": "done"}
+        if wait_after:
+            await self.write("outcome", outcome)
+        else:
+            self.post("outcome", outcome)
 
     def passes(self, count: AreaCount, finished: Finished, pen_t_us: int | None = None) -> None:
         """Post the passes that were completed."""

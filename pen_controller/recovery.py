@@ -56,7 +56,10 @@ def read(journal: Journal, session: str, *, config: Config, pen: Identity) -> Le
     left = Left(session, interrupted="the program that ran this treatment ended in the midst of it")
     for record in journal.read(session, limit=ALL):
         if reader := _READERS.get(record.kind):
-            reader(left, record, config, pen)
+            try:
+                reader(left, record, config, pen)
+            except KeyError as missing:
+                raise ValueError(f"{session}: the configuration has no {missing} any more; put it back first") from None
     return left
 
 

@@ -10,7 +10,8 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 
 from pen_controller import entries, limits, recovery, reported
@@ -29,6 +30,8 @@ from protocols.words import Cause, PenState, Result, SampleFlag
 
 HOME_S = 1.0
 """How long to wait for a sample of needles that are in; the slowest pen has them home in a tenth of that."""
+START_S = 1.0
+"""How long the outcome of a start may be unknown."""
 PROGRESS_S = 1.0
 """How often the record says how far a run has come."""
 
@@ -94,6 +97,8 @@ class Treatment:
         self._unseen_s = BLIND_S + (PROGRESS_S if left.interrupted else 0.0)
         """How long the needles may have run since the newest sample counted, less the lease."""
         self._progress_t_us = 0
+        self._today = datetime.now(UTC).date()
+        self._stays_open = False
         self._open = contextlib.AsyncExitStack()
 
     @classmethod
@@ -134,7 +139,12 @@ class Treatment:
             with contextlib.suppress(PenError):
                 await self._settle()
             await self._minutes.settle_events()
-            await self._end()
+            if not self._stays_open:
+                await self._end()
+
+    def stay_open(self) -> None:
+        """Leave what was begun without an end, so that it can be taken up: nobody has decided that it is over."""
+        self._stays_open = bool(self.areas)
 
     # --- what a person asks for --------------------------------------------------------------------------------------
 
@@ -150,29 +160,39 @@ class Treatment:
         """
         if self.is_done(wanted) and not self.areas[wanted.area].closed:
             return self.areas[wanted.area]
-        grant = await self.check(wanted)
+        if self._events.done():
+            self.interrupted = "the pen's events are no longer recorded"
+        if self.interrupted:
+            raise StoppedError(self.interrupted)
+        try:
+            grant = await self.check(wanted)
+        except LinkError as error:
+            self._interrupt(str(error))
+            raise StoppedError(str(error)) from error
         count = self._count(wanted, grant)
         grant, command = count.allow(grant), self._minutes.command
         try:
-            await command("arm", entries.armed(count, grant), lambda: self._pen.arm(grant, today=_today()))
+            await command("arm", entries.armed(count, grant), lambda: self._pen.arm(grant, today=self._today))
             count.begin(await self._home(), self._pen.identity.boot_id, wanted.rate_hz)
             self._ran = count
             self._minutes.progress(count)
-            samples = self._pen.samples()
-            await command("start", entries.started(wanted), lambda: self._pen.start(wanted.depth_mm, wanted.rate_hz))
+            samples, self._unseen_s = self._pen.samples(), BLIND_S + START_S
+            # While needles run, nothing waits for the disk.
+            start = partial(self._pen.start, wanted.depth_mm, wanted.rate_hz)
+            await command("start", entries.started(wanted), start, wait_after=False)
             await self._run(count, samples)
-            await command("disarm", {"area": wanted.area}, self._pen.disarm)
+            await command("disarm", {"area": wanted.area}, self._pen.disarm, wait_before=False)
             await self._settle()
         except (LinkError, UncertainError, CommandLostError) as error:
-            self._stop(str(error))
+            self._interrupt(str(error))
             raise StoppedError(str(error)) from error
         except PenRefusedError as error:
-            self._stop(str(error))
+            self._interrupt(str(error))
             if error.answer.result is Result.LATCHED:
                 raise StoppedError(str(error)) from error
             raise
         except BaseException as error:
-            self._stop(str(error) or "called off")
+            self._interrupt(str(error) or "called off")
             raise
         await self._minutes.write("area_done", self._summary(count))
         return count
@@ -199,7 +219,7 @@ class Treatment:
             pen_profile=pen.model,
             cartridge=reported.tag(await self._pen.cartridge()),
             treatment=self.token,
-            today=_today(),
+            today=self._today,
             delivered=count.delivered if count else Delivered(),
         )
         if count and isinstance(verdict, Grant):
@@ -218,6 +238,7 @@ class Treatment:
         Raises:
             PenError: the pen cannot be had back.
         """
+        self.interrupted = self.interrupted or self._pen.stop_reason or "the line was lost"
         await self._pen.reconnect()
         state = self._pen.state.state.name.lower()
         await self._minutes.write("reconnected", {"state": state, "boot_id": self._pen.identity.boot_id})
@@ -285,18 +306,22 @@ class Treatment:
 
     async def _count_samples(self, count: AreaCount, samples: AsyncIterator[SampleArray]) -> str | None:
         """Count until the area is done; return why it ended earlier, if it did."""
-        ran = False
+        ran_t_us: int | None = None
         async for batch in samples:
             self._take(count, batch)
             if count.closed is not None:
                 return closing(count.area, count.closed)
             if count.has(count.wanted_passes):
                 return None
-            ran = ran or bool(int(batch["flags"][-1]) & SampleFlag.RUNNING)
+            if ran_t_us is None and int(batch["flags"][-1]) & SampleFlag.RUNNING:
+                ran_t_us = int(batch["t_us"][-1])
             if self._pen.stop_reason:
                 return self._pen.stop_reason
-            if ran and self._pen.state.state not in (PenState.RUNNING, PenState.STOPPING):
-                return f"the pen stopped: {self._pen.state.cause.name.lower().replace('_', ' ')}"
+            state = self._pen.state
+            # What the pen said before the needles ran does not count, should its later words be lost.
+            stopped = state.state not in (PenState.RUNNING, PenState.STOPPING)
+            if stopped and ran_t_us is not None and is_newer(state.t_us, ran_t_us):
+                return f"the pen stopped: {state.cause.name.lower().replace('_', ' ')}"
             if self._minutes.trouble is not None:
                 raise self._minutes.trouble
             if self._events.done():
@@ -305,6 +330,7 @@ class Treatment:
 
     def _take(self, count: AreaCount, batch: SampleArray) -> None:
         finished = count.feed(batch)
+        self._unseen_s = BLIND_S
         self._close_if_reached(count, ran=True)
         pen_t_us = int(batch["t_us"][-1])
         self._minutes.passes(count, finished, pen_t_us)
@@ -340,15 +366,20 @@ class Treatment:
         self._minutes.progress(count)
 
     async def _home(self) -> SampleArray:
-        """A sample, shape (1,), of needles that are in: newer than the pen's word that they are. Raises `LinkError`."""
-        home_t_us: int | None = None
+        """A sample, shape (1,), of needles that are in: newer than the pen's word, from now on, that they are.
+
+        Raises:
+            LinkError: no such sample comes.
+        """
+        before, home_t_us = self._pen.state, None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HOME_S):
                 async for batch in self._pen.samples():
                     state = self._pen.state
-                    if home_t_us is None and state.stopped:
+                    if home_t_us is None and state is not before and state.stopped:
                         home_t_us = state.t_us
-                    if home_t_us is not None and is_newer(int(batch["t_us"][-1]), home_t_us):
+                    runs = int(batch["flags"][-1]) & SampleFlag.RUNNING
+                    if home_t_us is not None and not runs and is_newer(int(batch["t_us"][-1]), home_t_us):
                         return batch[-1:]
         raise LinkError("the pen sends no sample that shows its needles in; switch it off and on again")
 
@@ -375,6 +406,11 @@ class Treatment:
 
     # --- the record --------------------------------------------------------------------------------------------------
 
+    def _interrupt(self, reason: str) -> None:
+        """Stop the needles, and let nothing go on before a person resumes."""
+        self._stop(reason)
+        self.interrupted = reason
+
     def _stop(self, reason: str) -> None:
         """Tell the pen to stop if it may run, and then the record; wait for neither."""
         if self._pen.may_run:
@@ -395,7 +431,3 @@ class Treatment:
         totals = {key: sum(area[key] or 0 for area in areas) for key in ("passes", "strokes", "punctures")}
         totals["refusals"] = len(self.refusals)
         await self._minutes.write("summary", {"areas": areas, "totals": totals}, topic="summary")
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
