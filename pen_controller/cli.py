@@ -276,9 +276,9 @@ def _run(work: Coroutine[Any, Any, Any], *, until_interrupted: bool = False) -> 
     from pen_controller.console import NobodyError
     from pen_controller.errors import PenError
     from pen_controller.journal import JournalError
+    from pen_controller.outcomes import RefusedError
     from pen_controller.pen import LimitError
     from pen_controller.telemetry.broker import BrokerError
-    from pen_controller.treatment import RefusedError
 
     try:
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop if until_interrupted else None) as runner:
@@ -298,8 +298,8 @@ def _run(work: Coroutine[Any, Any, Any], *, until_interrupted: bool = False) -> 
 def _status_of(error: Exception) -> int:
     from pen_controller.console import NobodyError
     from pen_controller.errors import PenRefusedError
+    from pen_controller.outcomes import ClosedError, RefusedError
     from pen_controller.pen import LimitError
-    from pen_controller.treatment import ClosedError, RefusedError
     from protocols.words import Result
 
     by_limit = isinstance(error, PenRefusedError) and error.answer.result in (Result.OVER_LIMIT, Result.CARTRIDGE)
@@ -366,9 +366,9 @@ async def _treat(
     """Treat a plan; return the figures, and what ended it early, if anything did."""
     from pen_controller.console import NobodyError, Typist, report, run_plan
     from pen_controller.errors import PenError
+    from pen_controller.outcomes import RefusedError, StoppedError
     from pen_controller.service import broker_for, treatment_service
     from pen_controller.telemetry.mqtt import broker_url
-    from pen_controller.treatment import RefusedError, StoppedError
 
     if broker is not None:
         broker_url(broker)

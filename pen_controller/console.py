@@ -15,8 +15,9 @@ from rich.table import Table
 from pen_controller.config import Plan, PlanArea
 from pen_controller.counts import AreaCount
 from pen_controller.errors import LinkError
+from pen_controller.outcomes import ClosedError, StoppedError
 from pen_controller.service import Service
-from pen_controller.treatment import ClosedError, Live, StoppedError, Treatment
+from pen_controller.treatment import Live, Treatment
 from protocols.words import PenState
 
 

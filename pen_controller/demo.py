@@ -27,10 +27,11 @@ from pen_controller.config import Config, Plan, PlanArea
 from pen_controller.console import report, run_plan, table_of
 from pen_controller.errors import LinkError
 from pen_controller.journal import Journal, Record
+from pen_controller.outcomes import RefusedError
 from pen_controller.service import Service, broker_for, treatment_service
 from pen_controller.telemetry.broker import BrokerError
 from pen_controller.telemetry.watch import LISTENING
-from pen_controller.treatment import Live, RefusedError
+from pen_controller.treatment import Live
 from protocols.words import Cause
 
 UNPLUGGED_S = 1.0

@@ -19,8 +19,9 @@ from pen_controller.config import Config, PlanArea
 from pen_controller.counts import AreaCount, PenCounters, closing, counted
 from pen_controller.errors import CommandLostError, LinkError, PenError, PenRefusedError, UncertainError
 from pen_controller.journal import Journal
-from pen_controller.limits import Delivered, Grant, Limit, Refusal, Request
+from pen_controller.limits import Delivered, Grant, Refusal, Request
 from pen_controller.minutes import Minutes
+from pen_controller.outcomes import ClosedError, RefusedError, StoppedError
 from pen_controller.pen import BLIND_S, Pen
 from pen_controller.recovery import Left
 from pen_controller.technique import Alert
@@ -34,26 +35,6 @@ START_S = 1.0
 """How long the outcome of a start may be unknown."""
 PROGRESS_S = 1.0
 """How often the record says how far a run has come."""
-
-
-class RefusedError(Exception):
-    """An area may not be treated like this. `refusal` has the limit, its value and its source."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        self.refusal = refusal
-        super().__init__(refusal.message)
-
-
-class StoppedError(PenError):
-    """The needles stopped before the area was done; a person decides whether to resume. The text says why."""
-
-
-class ClosedError(StoppedError):
-    """The needles stopped at a hard limit: the area is closed for the rest of the treatment."""
-
-    def __init__(self, area: str, limit: Limit) -> None:
-        self.area, self.limit = area, limit
-        super().__init__(closing(area, limit))
 
 
 @dataclass(frozen=True, slots=True)

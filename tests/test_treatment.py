@@ -15,9 +15,10 @@ from pen_controller.config import Plan, PlanArea
 from pen_controller.console import run_plan
 from pen_controller.errors import PenError, PenRefusedError
 from pen_controller.journal import Journal, JournalError, Record
+from pen_controller.outcomes import RefusedError, StoppedError
 from pen_controller.pen import Pen
 from pen_controller.service import Service
-from pen_controller.treatment import RefusedError, StoppedError, Treatment
+from pen_controller.treatment import Treatment
 from protocols.words import Cause, PenState
 from tests.lines import CONFIG, PenSim, by_pty, by_tcp, needs_pty
 from tests.running import until

@@ -34,17 +34,8 @@ class MemoryJournal(Journal):
         self.alive = True
         self.on_post: Callable[[str], None] = lambda _: None
 
-    async def append(
-        self,
-        session: str,
-        kind: str,
-        body: Mapping[str, Any],
-        *,
-        pen: str,
-        pen_t_us: int | None = None,
-        topic: Outlet | None = "event",
-    ) -> Record:
-        self.post(session, kind, body, pen=pen, pen_t_us=pen_t_us, topic=topic)
+    async def append(self, *what: Any, **how: Any) -> Record:  # as `post` takes it
+        self.post(*what, **how)
         return self.records[-1]
 
     def post(

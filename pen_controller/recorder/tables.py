@@ -40,8 +40,9 @@ def _write_csv(to: Path, store: Store, key: Key) -> int:
     with to.open("x", newline="", encoding="utf-8") as file:
         lines = csv.DictWriter(file, list(columns))
         lines.writeheader()
-        for count, cells in enumerate(_cells(store, key), 1):  # noqa: B007 - the last count is wanted
+        for cells in _cells(store, key):
             lines.writerow(cells)
+            count += 1
     return count
 
 

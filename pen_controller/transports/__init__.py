@@ -54,7 +54,7 @@ def transport_for(url: str) -> Transport:
         return SerialTransport(device if scheme == "serial" else url)
     if scheme == "ble" and device:
         try:
-            from pen_controller.transports.ble import BleTransport  # noqa: PLC0415
+            from pen_controller.transports.ble import BleTransport  # noqa: PLC0415  # an extra
         except ImportError:
             raise LinkError("Bluetooth needs one more package: python -m pip install 'pen-controller[ble]'") from None
         return BleTransport(url)

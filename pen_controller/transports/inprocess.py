@@ -51,7 +51,7 @@ class InProcessTransport:
         data: bytes,
         *,
         urgent: bool = False,  # noqa: ARG002  # nothing ever waits here
-        latest: bool = False,  # noqa: ARG002
+        latest: bool = False,  # noqa: ARG002  # so nothing is overtaken
     ) -> None:
         """See `Transport.write`."""
         if self._receive is not None:

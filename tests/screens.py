@@ -1,0 +1,144 @@
+"""What a dashboard test needs: Chromium, a broker that takes pages, and somebody who speaks."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, Page, async_playwright, expect
+
+from pen_controller.telemetry import mqtt
+from pen_controller.telemetry.broker import LOOPBACK, EmbeddedBroker
+from pen_controller.telemetry.messages import Payload, encode
+from tests.brokers import BOUND_S, free_port, mosquitto_path, until
+
+expect.set_options(timeout=BOUND_S * 1000)
+
+
+def chromium_path() -> str:
+    """Return the path of Chromium; without it skip, or fail where PEN_REQUIRE_SYSTEM=1 asks for it."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None and os.environ.get("PEN_REQUIRE_SYSTEM") == "1":
+        pytest.fail("chromium is not installed, and PEN_REQUIRE_SYSTEM=1")
+    if found is None:
+        pytest.skip("chromium is not installed")
+    return found
+
+
+@dataclass
+class Screen:
+    """A page in Chromium, what it complained of, and whom it asked."""
+
+    page: Page
+    complaints: list[str]
+    asked: set[str]
+
+    def card(self, name: str) -> Locator:
+        return self.page.locator("article", has=self.page.get_by_role("heading", name=re.compile(f"^{name}")))
+
+    async def shows(self, name: str, **texts: str) -> None:
+        """Wait until a pen's card shows these texts, each in the element of that class."""
+        for part, text in texts.items():
+            found = self.card(name).locator(f".{part.replace('_', '-')}")
+            await expect(found).to_have_text(text)
+
+    async def connected(self, count: int = 1) -> None:
+        await expect(self.page.locator(".broker:not(.gone)")).to_have_count(count)
+
+
+@contextlib.asynccontextmanager
+async def screen(url: str, **options: Any) -> AsyncIterator[Screen]:
+    """Open an address in Chromium."""
+    path = chromium_path()
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = await browser.new_page(**options)
+        opened = Screen(page, [], set())
+        page.on("console", lambda said: opened.complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        page.on("request", lambda request: opened.asked.add(request.url.split("/")[2]))
+        await page.goto(url)
+        try:
+            yield opened
+        finally:
+            await browser.close()
+
+
+@dataclass(frozen=True)
+class Address:
+    """A broker for pens and for pages."""
+
+    mqtt: mqtt.BrokerUrl
+    websocket: str
+
+
+@contextlib.asynccontextmanager
+async def process(*command: str, log: Path) -> AsyncIterator[None]:
+    with log.open("ab") as out, subprocess.Popen(command, stdout=out, stderr=out) as running:  # noqa: ASYNC220
+        try:
+            yield
+        finally:
+            running.terminate()
+
+
+@contextlib.asynccontextmanager
+async def mosquitto(directory: Path, port: int, websocket_port: int) -> AsyncIterator[Address]:
+    """Run Mosquitto with a listener for pens and one for pages."""
+    file = directory / "mosquitto.conf"
+    listeners = f"listener {port} {LOOPBACK}\nlistener {websocket_port} {LOOPBACK}\nprotocol websockets\n"
+    file.write_text(f"{listeners}allow_anonymous true\nuser root\n")
+    async with process(mosquitto_path(), "-c", str(file), log=directory / "log"):
+        await until(lambda: accepts(port) and accepts(websocket_port), "Mosquitto")
+        yield Address(mqtt.BrokerUrl(LOOPBACK, port), f"ws://{LOOPBACK}:{websocket_port}/mqtt")
+
+
+@contextlib.asynccontextmanager
+async def broker(name: str, directory: Path, page_port: int) -> AsyncIterator[Address]:
+    if name == "mosquitto":
+        async with mosquitto(directory, free_port(), free_port()) as address:
+            yield address
+    else:
+        async with EmbeddedBroker(directory, page=f"http://{LOOPBACK}:{page_port}") as embedded:
+            yield Address(mqtt.BrokerUrl.parse(embedded.url), embedded.websocket_url)
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+async def publish(address: Address, *messages: tuple[str, Payload | bytes], retain: bool = False) -> None:
+    async with mqtt.client(address.mqtt) as client:
+        for topic, payload in messages:
+            raw = payload if isinstance(payload, bytes) else encode(payload)
+            await client.publish(f"pen/v1/{topic}", raw, qos=1, retain=retain)
+
+
+@contextlib.asynccontextmanager
+async def speaking(address: Address, *messages: tuple[str, Payload]) -> AsyncIterator[None]:
+    """Publish messages ten times a second, over restarts of the broker too."""
+
+    async def speak() -> None:
+        while True:
+            with contextlib.suppress(mqtt.library().MqttError):
+                async with mqtt.client(address.mqtt) as client:
+                    while True:
+                        for topic, payload in messages:
+                            await client.publish(f"pen/v1/{topic}", encode(payload), qos=0)
+                        await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(speak())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
