@@ -9,9 +9,9 @@ from collections import defaultdict
 from typing import Any
 
 from pen_controller.passes import area as area_rules
-from pen_controller.passes import counter as tick_rules
 from pen_controller.passes import glides as glide_rules
 from pen_controller.passes import ground as ground_rules
+from pen_controller.passes import ticks as tick_rules
 from pen_controller.passes import work as work_rules
 from pen_controller.passes.ticks import TICK_US
 from protocols.messages import WRAP

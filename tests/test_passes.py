@@ -1,7 +1,10 @@
 """Pass counting: as its definition read in plain Python, the same however the stream is cut, honest about the rest."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -21,6 +24,8 @@ from tests.passes_oracle import Oracle
 ZONE = Zone(size_cm2=6.0, needles=12, tip_width_mm=10.0)
 SENSORS = int(SampleFlag.RUNNING | SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID | SampleFlag.MOTION_VALID)
 SEEDS = range(40)
+no_numba = pytest.mark.skipif(find_spec("numba") is None, reason="Numba is not installed")
+both_ways = pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=no_numba)])
 
 
 class Tip:
@@ -64,8 +69,10 @@ class Tip:
         return samples
 
 
-def count(samples: SampleArray, zone: Zone = ZONE, size: int = 10) -> tuple[list[Glide], list[Pass], Figures]:
-    counter = PassCounter([zone])
+def count(
+    samples: SampleArray, zone: Zone = ZONE, size: int = 10, *, compiled: bool = False
+) -> tuple[list[Glide], list[Pass], Figures]:
+    counter = PassCounter([zone], compiled=compiled)
     finished = [*(counter.feed(batch) for batch in cut(samples, size)), counter.finish()]
     glides, passes = joined(finished)
     return glides, passes, counter.figures()
@@ -86,12 +93,27 @@ def zone_of(case: Scenario) -> Zone:
 # --- against the definition ------------------------------------------------------------------------------------------
 
 
+@both_ways
 @pytest.mark.parametrize("seed", SEEDS)
-def test_it_agrees_with_its_definition_read_in_plain_python(seed: int) -> None:
+def test_it_agrees_with_its_definition_read_in_plain_python(seed: int, compiled: bool) -> None:
     case = scenario(seed)
-    counter, oracle = PassCounter([zone_of(case)]), Oracle(case.size_cm2, case.tip_width_mm)
-    finished = [counter.feed(batch) for batch in case.batches()]
-    for batch in case.batches():
+    agree(case, case.batches(), compiled=compiled)
+
+
+@both_ways
+@pytest.mark.parametrize("seed", range(4))
+def test_it_agrees_with_its_definition_when_seconds_are_lost(seed: int, compiled: bool) -> None:
+    case = scenario(seed)
+    batches = case.batches()
+    agree(case, [batch for number, batch in enumerate(batches) if number % 61 < 40], compiled=compiled)
+
+
+def agree(case: Scenario, batches: list[SampleArray], *, compiled: bool) -> None:
+    """Counter and oracle say the same of all this."""
+    counter = PassCounter([zone_of(case)], compiled=compiled)
+    oracle = Oracle(case.size_cm2, case.tip_width_mm)
+    finished = [counter.feed(batch) for batch in batches]
+    for batch in batches:
         oracle.feed(batch)
     glides, passes = joined([*finished, counter.finish()])
     oracle.finish()
@@ -103,6 +125,21 @@ def test_it_agrees_with_its_definition_read_in_plain_python(seed: int) -> None:
     for done, (_, _, least, most) in zip(passes, oracle.passes, strict=True):
         assert done.coverage == pytest.approx((min(1.0, least * cell), min(1.0, most * cell)))
     assert counter.figures().punctures == oracle.contact_strokes * case.needles
+
+
+@both_ways
+def test_strokes_by_spot_agree_with_the_definition_too(compiled: bool) -> None:
+    counter, oracle = PassCounter([ZONE], compiled=compiled), Oracle(ZONE.size_cm2, ZONE.tip_width_mm)
+    samples = Tip().air(0.5).glide(15, 0, 80).stay(1).glide(-10, 20).air(0.5).samples()
+    for batch in cut(samples[:250], 10):
+        counter.feed(batch)
+        oracle.feed(batch)
+    punctures_per_cm2 = max(oracle.cells.values()) * ZONE.needles / (oracle.cell_mm**2 / 100)
+    assert counter.figures().local_density_per_cm2 == pytest.approx(punctures_per_cm2)
+    counter.feed(samples[250:])
+    oracle.feed(samples[250:])
+    spots = list(oracle.cells.values())
+    assert counter.figures().evenness_cv == pytest.approx(np.std(spots) / np.mean(spots))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -123,12 +160,13 @@ def test_it_counts_what_the_hand_did(seed: int) -> None:
 # --- however the stream comes ----------------------------------------------------------------------------------------
 
 
+@both_ways
 @pytest.mark.parametrize("seed", [0, 3, 17])
 @pytest.mark.parametrize("size", [1, 3, 7, 137, 10**6])
-def test_the_result_does_not_depend_on_how_the_stream_is_cut(seed: int, size: int) -> None:
+def test_the_result_does_not_depend_on_how_the_stream_is_cut(seed: int, size: int, compiled: bool) -> None:
     case = scenario(seed)
     samples = np.concatenate(case.batches())[:6000]
-    assert count(samples, zone_of(case), size) == count(samples, zone_of(case))
+    assert count(samples, zone_of(case), size, compiled=compiled) == count(samples, zone_of(case))
 
 
 def test_pen_time_and_counters_may_wrap() -> None:
@@ -141,10 +179,12 @@ def test_pen_time_and_counters_may_wrap() -> None:
     assert count(wrapping) == count(samples)
 
 
-def test_lanes_count_as_if_each_were_alone() -> None:
-    cases = [case for case in map(scenario, range(30)) if case.tip_width_mm == 10][:8]
+@both_ways
+def test_lanes_count_as_if_each_were_alone(compiled: bool) -> None:
+    cases = [scenario(seed) for seed in range(8)]
+    assert len({case.tip_width_mm for case in cases}) > 1
     streams = [np.concatenate(case.batches())[: 2000 + 333 * lane] for lane, case in enumerate(cases)]
-    counter = PassCounter([zone_of(case) for case in cases])
+    counter = PassCounter([zone_of(case) for case in cases], compiled=compiled)
     finished = []
     for at in range(0, max(map(len, streams)), 10):
         # A lane that is over repeats its last sample; each loses batches of its own.
@@ -176,20 +216,69 @@ def test_no_stream_breaks_it(data: st.DataObject) -> None:
         samples["t_us"] = np.arange(count_of) * data.draw(st.sampled_from([10_000, 60_000, 2_000_000]))
         samples["flags"] |= np.uint16(SENSORS)
     zone = Zone(6.0, 12, 10.0, motion=data.draw(st.booleans()), contact=data.draw(st.booleans()))
-    figures = count(samples, zone, data.draw(st.integers(1, 20)))[2]
+    size = data.draw(st.integers(1, 20))
+    counted = count(samples, zone, size)
+    figures = counted[2]
     assert figures.strokes >= 0
     assert figures.coverage is None or 0 <= figures.coverage.low <= figures.coverage.high <= 1
+    if find_spec("numba"):
+        assert count(samples, zone, size, compiled=True) == counted
 
 
 def test_an_empty_batch_is_nothing() -> None:
     assert PassCounter([ZONE]).feed(np.zeros(0, SAMPLE)) == Finished([], [])
 
 
-def test_one_counter_has_tips_of_one_width() -> None:
-    with pytest.raises(ValueError, match="one width"):
-        PassCounter([ZONE, replace(ZONE, tip_width_mm=8.0)])
+def test_a_counter_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         PassCounter([])
+
+
+# --- compiled --------------------------------------------------------------------------------------------------------
+
+
+@no_numba
+@pytest.mark.parametrize("zone", [ZONE, replace(ZONE, contact=False), replace(ZONE, motion=False)])
+def test_compiled_it_tells_the_same_after_every_batch_and_interruption(zone: Zone) -> None:
+    plain, compiled = PassCounter([zone]), PassCounter([zone], compiled=True)
+    interruptions = (PassCounter.forget_place, PassCounter.forget_counters, PassCounter.finish)
+    cut_short = 0
+    for number, batch in enumerate(scenario(5).batches()[:600]):
+        assert compiled.feed(batch) == plain.feed(batch)
+        assert compiled.figures() == plain.figures()
+        if number % 10 == 0:
+            interrupt = interruptions[number // 10 % 3]
+            told = interrupt(plain)
+            assert interrupt(compiled) == told
+            cut_short += len(told.glides)
+    assert cut_short > 5
+
+
+@no_numba
+def test_compiled_it_reads_samples_wherever_they_lie() -> None:
+    samples = np.concatenate(scenario(1).batches())[:3000]
+    spaced = np.zeros((len(samples), 2), SAMPLE)
+    spaced[:, 0] = samples
+    in_a_frame = np.frombuffer(b"?" + samples.tobytes(), SAMPLE, offset=1)
+    assert not in_a_frame.flags.writeable
+    for stream in (spaced[:, 0], in_a_frame):
+        assert count(stream, compiled=True) == count(samples)
+
+
+def test_a_treatment_counts_without_numba_and_compiling_says_what_it_needs() -> None:
+    program = """
+import sys
+sys.modules["numba"] = None  # whoever imports it fails
+import pen_controller.treatment
+from pen_controller.passes import PassCounter, Zone
+zones = [Zone(6.0, 12, 10.0)]
+PassCounter(zones)
+PassCounter(zones, compiled=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: compiled counting needs Numba: pip install 'pen-controller[fast]'"
+    )
 
 
 # --- passes ----------------------------------------------------------------------------------------------------------
@@ -202,10 +291,19 @@ def over_zone(tip: Tip, *, turned: bool = False) -> Tip:
 
 def test_a_rest_ends_a_pass() -> None:
     samples = over_zone(over_zone(Tip().air(0.5)).air(1.5)).air(0.3).samples()
+    samples["depth_um"][len(samples) // 2 :] = 300
     _, passes, figures = count(samples)
-    assert [done.index for done in passes] == [1, 2]
-    assert figures.passes == 2
+    assert [(done.index, done.deepest_um) for done in passes] == [(1, 500), (2, 300)]
+    assert (figures.passes, figures.deepest_um) == (2, 500)
     assert all(done.family == "straight" and done.coverage.high > 0.8 for done in passes)
+
+
+def test_a_rest_ends_a_pass_though_only_touches_at_its_ends_were_heard() -> None:
+    once = over_zone(Tip().air(0.5)).air(0.2).stay(0.05)
+    heard = len(once.rows)
+    samples = over_zone(once.air(1.3)).air(0.3).samples()
+    _, passes, _ = count(np.concatenate((samples[:heard], samples[heard + 130 :])))
+    assert len(passes) == 2
 
 
 def test_a_short_lift_does_not_end_a_pass_and_repeated_ground_is_no_other_one() -> None:

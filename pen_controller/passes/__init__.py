@@ -1,4 +1,4 @@
-"""Samples to strokes, punctures, density, glides and passes of an area. NumPy, no I/O; any number of pens side by side.
+"""Samples to strokes, punctures, density, glides and passes of an area. No I/O; any number of pens side by side.
 
 What is counted, and how sure it is:
 
@@ -23,8 +23,10 @@ density, which is exact, bounds what either reading can cost.
 
 Without a motion sensor there are glides (each a contact), time in contact and density only.
 
-The way of a sample: `ticks` (50 ms of pen time) -> `glides` (where the tip turns) and `ground` (what it swept) ->
-`work` (a contact, and what contacts add up to) -> `area` (passes). `counter` leads them.
+The way of a sample: `ticks` (50 ms of pen time) -> `contact` (is the tip on skin), `glides` (where it turns), `ground`
+(what it swept) -> events, when something is over -> `area` (contacts to passes, with `work`). `counter` leads them.
+All before the events is arithmetic on the numbers of a `tip`. In a treatment plain Python runs it as it stands
+(`lanes`); for archives the same functions become machine code (`compiled`).
 """
 
 from pen_controller.passes.counter import PassCounter

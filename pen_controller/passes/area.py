@@ -4,9 +4,11 @@ import math
 from dataclasses import dataclass, field
 
 from pen_controller.passes.figures import Coverage, Family, Finished, Glide, Pass, Zone
-from pen_controller.passes.glides import LEAST_MM, Stretch
+from pen_controller.passes.glides import LEAST_MM, circular, write_stretch
+from pen_controller.passes.ground import DISC, cell_cm2
 from pen_controller.passes.ticks import TICK_US
-from pen_controller.passes.work import NOTHING, Contact, Mark, Way, Work
+from pen_controller.passes.tip import LIFTED, TURNED, Event, Tip
+from pen_controller.passes.work import NOTHING, Mark, Stretch, Way, Work
 
 CHANGED_MM = 15.0
 """Glides of this length together in another direction are a change of direction, less is an aside."""
@@ -24,71 +26,44 @@ class Area:
 
     lane: int
     zone: Zone
-    cell_cm2: float
-    """Size of a cell of ground."""
     glides: int = 0
     passes: int = 0
     deepest_um: int = 0
+    contact_ticks: int = 0
+    """Time in contact, up to the last lift."""
     _work: Work = field(default_factory=lambda: Work(NOTHING))
     _aside: Work | None = None
     """Contacts in another direction, too few yet to tell."""
     _contact: Work = field(default_factory=lambda: Work(NOTHING))
+    """The one under way."""
     _stretches: list[Stretch] = field(default_factory=list)
-    _set_down: int = 0
     _lifted: Mark = NOTHING
-    _ticks: int = 0
     _cells: int = 0
-    _strokes: float = 0.0
+    _strokes: int = 0
     _squares: float = 0.0
 
-    def set_down(self, number: int) -> None:
-        """The tip was set down in tick `number`."""
-        self._contact = Work(self._lifted)
-        self._set_down = number
-
-    def stretch(self, stretch: Stretch, circular: bool, finished: Finished) -> None:
-        """The tip turned back; or it seems so, while it goes in circles."""
-        if circular:
-            return
-        self._stretches.append(stretch)
-        if len(self._stretches) > HELD_BACK:
-            self._glide(self._stretches.pop(0), finished)
-            self._end_if_changed(self._contact, Work(self._lifted), finished)
-
-    def lift(self, last: Stretch, contact: Contact, finished: Finished) -> None:
-        """The tip was lifted: the contact is over, and `last` its last stretch."""
-        stretches, self._stretches = [*self._stretches, last], []
-        if contact.circular or not self.zone.motion:
-            way_mm = sum(stretch.length_mm for stretch in stretches)
-            stretches = [Stretch(self._set_down, last.end, 0.0, 0.0, max(way_mm, LEAST_MM))]
-        self._contact.circular = contact.circular
-        for stretch in stretches:
-            self._glide(stretch, finished)
-        self._contact.end(contact)
-        self._sum(contact, last.end)
-        if self.zone.motion:
-            self._place(self._contact, finished)
+    def happened(self, event: Event, finished: Finished) -> None:
+        """Something happened to the tip; add to `finished` what is complete now."""
+        if event.what == TURNED:
+            self._turn(_stretch(event), finished)
+        elif event.what == LIFTED:
+            self._lift(event, finished)
+        else:
+            self.rest(finished)
 
     def rest(self, finished: Finished) -> None:
         """The tip rests: a pass that is complete is over."""
         self._take_aside()
         self._end_work(self._lifted, Work(self._lifted), finished, keep=True)
 
-    def coverage(self, open_cells: int, under_way: Stretch | None = None) -> Coverage:
-        """Of the pass under way, with the cells of the contact under way and its last stretch if that is straight."""
-        works = [self._work] if self._aside is None else [self._work, self._aside]
-        if under_way is not None and self._changes(under_way):
+    def coverage(self, tip: Tip) -> Coverage:
+        """Of the pass under way, with the contact under way."""
+        works = self._works
+        if not tip.down:
+            return self._coverage(works, 0)
+        if not circular(tip) and self._changes(_under_way(tip)):
             works = works[1:]
-        cells = sum(work.cells for work in works) + open_cells
-        contacts = sum(work.contacts for work in works) + (open_cells > 0)
-        most = max([open_cells, *(work.most_cells for work in works)])
-        least = cells if contacts <= 1 else max(most, FRESH_SHARE * cells)
-        scale = self.cell_cm2 / self.zone.size_cm2
-        return Coverage(min(1.0, least * scale), min(1.0, cells * scale))
-
-    def contact_ticks(self, now: int | None) -> int:
-        """Time in contact, up to the tick `now` if the tip is down."""
-        return self._ticks + (0 if now is None else now - self._set_down)
+        return self._coverage(works, tip.cells)
 
     def unevenness(self) -> float | None:
         """Coefficient of variation of the strokes per cell, contact by contact; None before there are any."""
@@ -107,6 +82,26 @@ class Area:
         """Of the pass under way."""
         return self._work.direction_deg
 
+    def _turn(self, stretch: Stretch, finished: Finished) -> None:
+        self._stretches.append(stretch)
+        if len(self._stretches) > HELD_BACK:
+            self._glide(self._stretches.pop(0), finished)
+            self._end_if_changed(self._contact, Work(self._lifted), finished)
+
+    def _lift(self, lift: Event, finished: Finished) -> None:
+        stretches = [*self._stretches, _stretch(lift)]
+        contact = self._contact
+        contact.end(lift)
+        if contact.circular or not self.zone.motion:
+            way_mm = sum(stretch.length_mm for stretch in stretches)
+            stretches = [Stretch(lift.landed, lift.end, 0.0, 0.0, max(way_mm, LEAST_MM))]
+        for stretch in stretches:
+            self._glide(stretch, finished)
+        self._sum(lift)
+        if self.zone.motion:
+            self._place(contact, finished)
+        self._stretches, self._contact = [], Work(self._lifted)
+
     def _glide(self, stretch: Stretch, finished: Finished) -> None:
         start_us, end_us = stretch.start * TICK_US, stretch.end * TICK_US
         if not self.zone.motion:
@@ -120,13 +115,13 @@ class Area:
             self.glides += 1
             finished.glides.append(Glide(self.lane, start_us, end_us, stretch.length_mm))
 
-    def _sum(self, contact: Contact, number: int) -> None:
-        self._lifted = contact.mark
-        self._ticks += number - self._set_down
-        self.deepest_um = max(self.deepest_um, contact.deepest_um)
-        self._cells += contact.swept.cells
-        self._strokes += contact.swept.strokes
-        self._squares += contact.swept.squares
+    def _sum(self, lift: Event) -> None:
+        self._lifted = Mark(lift.running_us, lift.strokes, lift.contact_strokes)
+        self.contact_ticks += lift.end - lift.landed
+        self.deepest_um = max(self.deepest_um, lift.deepest_um)
+        self._cells += lift.cells
+        self._strokes += lift.given * len(DISC)
+        self._squares += lift.squares
 
     def _place(self, contact: Work, finished: Finished) -> None:
         """Put a contact where it belongs: to the pass under way, or aside until a change of direction is clear."""
@@ -141,6 +136,19 @@ class Area:
             self._aside.add(contact)
         if self._aside is not None:
             self._end_if_changed(self._aside, self._aside, finished)
+
+    @property
+    def _works(self) -> list[Work]:
+        return [self._work] if self._aside is None else [self._work, self._aside]
+
+    def _coverage(self, works: list[Work], open_cells: int) -> Coverage:
+        """Of all these, with so many cells of a contact under way."""
+        cells = sum(work.cells for work in works) + open_cells
+        contacts = sum(work.contacts for work in works) + (open_cells > 0)
+        most = max([open_cells, *(work.most_cells for work in works)])
+        least = cells if contacts <= 1 else max(most, FRESH_SHARE * cells)
+        scale = cell_cm2(self.zone.tip_width_mm) / self.zone.size_cm2
+        return Coverage(min(1.0, least * scale), min(1.0, cells * scale))
 
     def _changes(self, under_way: Stretch) -> bool:
         """The contact under way has begun another pass, though it is not over yet."""
@@ -165,7 +173,7 @@ class Area:
 
     def _end_work(self, end: Mark, begun: Work, finished: Finished, *, keep: bool) -> None:
         """Count a pass that is complete, and begin the next; one that is not goes on, or is given up."""
-        coverage = self.coverage(0)
+        coverage = self._coverage(self._works, 0)
         complete = self.zone.motion and coverage.high >= self.zone.min_coverage
         if complete:
             self.passes += 1
@@ -193,3 +201,13 @@ class Area:
 
 def _family(work: Work) -> Family:
     return "circular" if work.circular else "straight"
+
+
+def _stretch(event: Event) -> Stretch:
+    return Stretch(event.start, event.end, event.dx_mm, event.dy_mm, event.length_mm)
+
+
+def _under_way(tip: Tip) -> Stretch:
+    event = Event()
+    write_stretch(tip, tip.end, event)
+    return _stretch(event)

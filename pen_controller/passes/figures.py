@@ -13,7 +13,7 @@ class Zone:
     Args:
         size_cm2: of the zone.
         needles: of the cartridge.
-        tip_width_mm: of the round tip; the same for all zones of one counter.
+        tip_width_mm: of the round tip.
         min_coverage: share of the zone that makes a pass.
         motion: the pen has a motion sensor.
         contact: the pen senses contact.

@@ -1,140 +1,184 @@
-"""Samples to ticks: steps of 50 ms of pen time, whatever the batches. For any number of pens side by side.
+"""Samples to ticks, steps of 50 ms of pen time, and what happens to a tip in each.
 
 Ticks are numbered from the first sample heard. Each is told by the first sample within it, so that the result cannot
 depend on how the stream was cut; a tick of which no sample came is left out.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from protocols.samples import SAMPLE, SampleArray
+from pen_controller.passes.contact import touches
+from pen_controller.passes.glides import begin, circular, follow, move, write_stretch
+from pen_controller.passes.ground import Grid, clear, stamp
+from pen_controller.passes.tip import (
+    CALM,
+    CONTACT_STROKES,
+    DEPTH_UM,
+    FLAGS,
+    HEADING_CDEG,
+    LIFTED,
+    RESTED,
+    STROKES,
+    T_US,
+    X_UM,
+    Y_UM,
+    Event,
+    Sample,
+    Tip,
+)
+from protocols.messages import WRAP
 from protocols.words import SampleFlag
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Lanes = NDArray[np.intp]
-Words = NDArray[np.uint32]
-
 TICK_US = 50_000
-# A sample as words of four bytes: arithmetic on several fields at once.
-_WORDS = SAMPLE.itemsize // 4
-_COUNTERS = slice(0, 3)  # t_us, strokes, contact_strokes
-_PLACE = slice(4, 6)  # x_um, y_um
-_DEPTH, _CURRENT, _STATUS = 6, 7, 8  # with force above, rate below, heading below the flags
-_LOW, _HIGH = 0xFFFF, 16
-_CONTACT, _RUNNING, _MOTION = (
-    np.uint32(flag << _HIGH) for flag in (SampleFlag.CONTACT, SampleFlag.RUNNING, SampleFlag.MOTION_VALID)
-)
+REST_TICKS = 24
+"""The tip is off the skin for 1.2 s: the pass is over. Lifts between glides take half a second (proposed)."""
+LOST_TICKS = 20
+"""After a second without a sample nobody knows whether the tip was lifted meanwhile."""
+FOLLOW_TICKS = 2
+"""Glides are looked at every 100 ms; twice as often costs more and finds no more."""
+GAP_SHARE = 0.15
+"""Of the tip's width: stamped no farther apart, a round tip leaves no scallops that matter."""
+LAG_TICKS = 1
+"""Contact is known a tick late."""
+RUNNING, MOTION = int(SampleFlag.RUNNING), int(SampleFlag.MOTION_VALID)
+MM_PER_UM = 1 / 1000
 _DIRECTIONS = [math.radians(tenths / 10) for tenths in range(3600)]
-COSINES = np.array([math.cos(angle) for angle in _DIRECTIONS])
+COSINES = [math.cos(angle) for angle in _DIRECTIONS]
 """By heading in tenths of a degree. A table, so that every reader of it gets the same last bit."""
-SINES = np.array([math.sin(angle) for angle in _DIRECTIONS])
+SINES = [math.sin(angle) for angle in _DIRECTIONS]
 
 
-class Ticks(NamedTuple):
-    """The ticks that a batch brings, as arrays of shape (lanes, most ticks of any lane)."""
-
-    real: Bools | None
-    """False where a lane has fewer than others; nothing happens in such a tick. None if all are real."""
-    number: Ints
-    contact: Bools
-    """As the pen senses it."""
-    moved_mm: Floats
-    """Since the tick before, in axes that stay where they are while the pen turns; x and y, shape (2, lanes, ticks)."""
-    sums: Ints
-    """Time running in us, strokes, strokes in contact: since the tick before, shape (lanes, ticks, 3)."""
-    depth_um: Words
-    current_ma: Words
-
-
-class Ticker:
-    """Cuts the streams of `lanes` pens into ticks. Memory does not grow."""
-
-    def __init__(self, lanes: int) -> None:
-        self._lanes = np.arange(lanes)
-        self._unheard = set(range(lanes))
-        self._last = np.zeros((lanes, 3), np.uint32)
-        self._told = np.zeros((lanes, _WORDS), np.uint32)
-        self._clock_us, self._tick = np.zeros((2, lanes), np.int64)
-        self._totals = np.zeros((lanes, 3), np.int64)
-
-    def total(self, lane: int) -> tuple[int, int]:
-        """Strokes and strokes in contact, by the pen's own counters up to the newest sample."""
-        _, strokes, in_contact = self._totals[lane].tolist()
-        return strokes, in_contact
-
-    def forget(self, lane: int) -> None:
-        """Take the next sample of this lane as a first one: what the pen counted meanwhile is not known."""
-        self._unheard.add(lane)
-
-    def feed(self, samples: SampleArray) -> Ticks | None:
-        """Take samples of shape (lanes, n) in pen order; return the ticks they begin.
-
-        A sample repeated counts once, so a lane that has nothing new repeats its last.
-        """
-        words = np.ascontiguousarray(samples).view("<u4").reshape(*samples.shape, _WORDS)
-        for lane in self._unheard:
-            self._last[lane], self._told[lane] = words[lane, 0, _COUNTERS], words[lane, 0]
-        self._unheard.clear()
-        # Signed, so that a sample older than the last is told from one long after it.
-        clock_us = (words[:, :, 0] - self._last[:, :1]).view(np.int32) + self._clock_us[:, None]
-        newest = words[:, -1, _COUNTERS].copy()
-        self._totals += newest - self._last
-        ticks = np.empty((len(words), words.shape[1] + 1), np.int64)
-        ticks[:, 0] = self._tick
-        np.floor_divide(clock_us, TICK_US, out=ticks[:, 1:])
-        lanes, at = (ticks[:, 1:] > ticks[:, :-1]).nonzero()
-        self._last, self._clock_us, self._tick = newest, clock_us[:, -1], ticks[:, -1]
-        return self._tell(words, ticks, lanes, at) if len(lanes) else None
-
-    def _tell(self, words: Words, ticks: Ints, lanes: Lanes, at: Lanes) -> Ticks:
-        real, counts, columns = _in_columns(len(words), lanes, at)
-        rows = self._lanes[:, None]
-        chain = np.empty((len(words), 1 + columns.shape[1], _WORDS), np.uint32)
-        chain[:, 0] = self._told
-        chain[:, 1:] = words[rows, columns]
-        if real is None:
-            self._told = chain[:, -1]
-        else:
-            chain[counts == 0, 1:] = chain[counts == 0, :1]
-            self._told = chain[self._lanes, counts]
-        return _ticks(real, ticks[rows, columns + 1], chain)
+def walk(
+    tips: Sequence[Tip], grids: Sequence[Grid], streams: Sequence[Sequence[Sample]], events: Sequence[Event]
+) -> int:
+    """Read a batch, each tip's samples in pen order; return how many `events` it brought, one for a sample at most."""
+    brought = 0
+    for lane in range(len(tips)):
+        tip, stream = tips[lane], streams[lane]
+        if not tip.heard:
+            hear(tip, stream[0])
+        for at in range(len(stream)):
+            if begins_tick(tip, stream[at]):
+                event = events[brought]
+                event.lane, event.what = lane, CALM
+                take(tip, grids[lane], stream[at], event)
+                brought += event.what != CALM
+        add_up(tip, stream[-1])
+    return brought
 
 
-def _in_columns(lanes: int, lane: Lanes, at: Lanes) -> tuple[Bools | None, Lanes, Lanes]:
-    """Ticks, told by lane and sample, as a table (lanes, most ticks): which are real, how many, at which sample.
-
-    A lane with fewer repeats its last.
-    """
-    counts = np.bincount(lane, minlength=lanes)
-    most = int(counts.max())
-    if len(lane) == most * lanes:
-        return None, counts, at.reshape(-1, most)
-    real = np.arange(most) < counts[:, None]
-    columns = np.zeros(real.shape, np.intp)
-    columns[real] = at
-    return real, counts, np.maximum.accumulate(columns, axis=1)
+def hear(tip: Tip, first: Sample) -> None:
+    """Take a sample as a first one: what the pen counted before is not known."""
+    tip.heard = True
+    tip.t_us, tip.strokes, tip.contact_strokes = first[T_US], first[STROKES], first[CONTACT_STROKES]
+    remember(tip, first)
 
 
-def _ticks(real: Bools | None, number: Ints, chain: Words) -> Ticks:
-    """Differences from tick to tick. `chain` has one tick before the new ones."""
-    now = chain[:, 1:]
-    steps = now - chain[:, :-1]
-    status = chain[:, :, _STATUS]
-    flags = status[:, 1:]
-    sums = steps[:, :, _COUNTERS].astype(np.int64)
-    sums[:, :, 0] *= (flags & _RUNNING) != 0
-    known = (flags & status[:, :-1] & _MOTION) != 0
-    x_mm, y_mm = steps.view("<i4")[:, :, _PLACE].transpose(2, 0, 1) * (known / 1000)
-    turned = (flags & _LOW) // 10
-    cosine, sine = COSINES.take(turned, mode="wrap"), SINES.take(turned, mode="wrap")
-    moved_mm = np.empty((2, *known.shape))
-    np.subtract(x_mm * cosine, y_mm * sine, out=moved_mm[0])
-    np.add(x_mm * sine, y_mm * cosine, out=moved_mm[1])
-    contact = (flags & _CONTACT) != 0
-    depth_um, current_ma = now[:, :, _DEPTH] & np.uint32(_LOW), now[:, :, _CURRENT] >> np.uint32(_HIGH)
-    return Ticks(real, number, contact, moved_mm, sums, depth_um, current_ma)
+def begins_tick(tip: Tip, now: Sample) -> bool:
+    """Go on to the time of this sample; one older than the last is told from one long after it."""
+    tip.clock_us += signed(now[T_US] - tip.t_us)
+    tip.t_us = now[T_US]
+    before, tip.tick = tip.tick, tip.clock_us // TICK_US
+    return tip.tick > before
+
+
+def add_up(tip: Tip, newest: Sample) -> None:
+    """Follow the pen's own counters, up to the newest sample."""
+    tip.total_strokes += (newest[STROKES] - tip.strokes) % WRAP
+    tip.total_contact_strokes += (newest[CONTACT_STROKES] - tip.contact_strokes) % WRAP
+    tip.strokes, tip.contact_strokes = newest[STROKES], newest[CONTACT_STROKES]
+
+
+def take(tip: Tip, grid: Grid, now: Sample, event: Event) -> None:
+    """Take a tick, told by this sample; write into `event` what happened in it."""
+    running_us = (now[T_US] - tip.told_t_us) % WRAP if now[FLAGS] & RUNNING else 0
+    strokes = (now[STROKES] - tip.told_strokes) % WRAP
+    in_contact = (now[CONTACT_STROKES] - tip.told_contact_strokes) % WRAP
+    dx_mm, dy_mm = way_mm(tip, now)
+    contact = touches(tip, now, running_us)
+    if not tip.senses_contact:
+        in_contact = strokes if contact else 0
+    lost = tip.down and tip.tick - tip.seen > LOST_TICKS
+    stayed = tip.down and contact and not lost
+    tip.seen = tip.tick
+    if tip.down and not stayed:
+        lift(tip, event)
+    if contact and not stayed:
+        set_down(tip, grid, event)
+    tip.down = contact
+    tip.sum_running_us += running_us
+    tip.sum_strokes += strokes
+    tip.sum_contact_strokes += in_contact
+    if contact:
+        if not lost:  # else nobody knows what its way was
+            sweep(tip, grid, dx_mm, dy_mm)
+        stamp(tip, grid, tip.x_mm, tip.y_mm, in_contact)
+        tip.deepest_um = max(tip.deepest_um, now[DEPTH_UM])
+    else:
+        rest_if_due(tip, tip.seen, event)
+    if stayed and tip.seen % FOLLOW_TICKS == 0:
+        follow(tip, event)
+    tip.moved_x_mm, tip.moved_y_mm = dx_mm, dy_mm
+    remember(tip, now)
+
+
+def remember(tip: Tip, now: Sample) -> None:
+    """This sample told the newest tick."""
+    tip.told_t_us, tip.told_strokes, tip.told_contact_strokes = now[T_US], now[STROKES], now[CONTACT_STROKES]
+    tip.told_x_um, tip.told_y_um, tip.told_flags = now[X_UM], now[Y_UM], now[FLAGS]
+
+
+def way_mm(tip: Tip, now: Sample) -> tuple[float, float]:
+    """Way since the tick before, in axes that stay where they are while the pen turns."""
+    if tip.told_flags & now[FLAGS] & MOTION == 0:
+        return 0.0, 0.0
+    x_mm, y_mm = signed(now[X_UM] - tip.told_x_um) * MM_PER_UM, signed(now[Y_UM] - tip.told_y_um) * MM_PER_UM
+    heading = now[HEADING_CDEG] // 10 % len(COSINES)
+    cosine, sine = COSINES[heading], SINES[heading]
+    return x_mm * cosine - y_mm * sine, x_mm * sine + y_mm * cosine
+
+
+def sweep(tip: Tip, grid: Grid, dx_mm: float, dy_mm: float) -> None:
+    """Move the tip over skin. One that moves fast sweeps what is between two places, too."""
+    move(tip, dx_mm, dy_mm)
+    if max(abs(dx_mm), abs(dy_mm)) > GAP_SHARE * tip.width_mm:
+        stamp(tip, grid, tip.x_mm - dx_mm / 2, tip.y_mm - dy_mm / 2, 0)
+
+
+def lift(tip: Tip, event: Event) -> None:
+    """The tip was lifted: tell of the contact."""
+    tip.lifted, tip.rested = tip.seen - LAG_TICKS, False
+    write_stretch(tip, tip.lifted, event)
+    event.what = LIFTED
+    event.landed, event.circular, event.deepest_um = tip.landed, circular(tip), tip.deepest_um
+    event.cells, event.given, event.squares = tip.cells, tip.given, tip.squares
+    event.running_us, event.strokes, event.contact_strokes = (
+        tip.sum_running_us,
+        tip.sum_strokes,
+        tip.sum_contact_strokes,
+    )
+
+
+def set_down(tip: Tip, grid: Grid, event: Event) -> None:
+    """The tip was set down: a contact begins."""
+    tip.landed = tip.seen - LAG_TICKS
+    rest_if_due(tip, tip.landed, event)
+    begin(tip)
+    clear(tip)
+    tip.deepest_um = 0
+    stamp(tip, grid, 0.0, 0.0, 0)
+    if not tip.down:
+        # Contact is known a tick late. A tip in the air does not move: all that the tick before moved was on skin.
+        move(tip, tip.moved_x_mm, tip.moved_y_mm)
+
+
+def rest_if_due(tip: Tip, now: int, event: Event) -> None:
+    """The tip has been off the skin for long, up to the tick `now`."""
+    if not tip.rested and now - tip.lifted >= REST_TICKS:
+        tip.rested = True
+        event.what = RESTED
+
+
+def signed(difference: int) -> int:
+    """Of two numbers modulo 2**32."""
+    return (difference + WRAP // 2) % WRAP - WRAP // 2

@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pen_controller.passes.glides import Stretch
-from pen_controller.passes.ground import Swept
+from pen_controller.passes.tip import Event
 
 SAME_WAY = math.cos(math.radians(2 * 35))
 """Cosine of twice the angle between two directions, up to which they are one."""
@@ -22,13 +21,14 @@ class Mark(NamedTuple):
 NOTHING = Mark(0, 0, 0)
 
 
-class Contact(NamedTuple):
-    """What is known of a contact when it ends."""
+class Stretch(NamedTuple):
+    """The way from where a tip was set down, or turned, to its farthest point since. Ticks; millimetres."""
 
-    swept: Swept
-    deepest_um: int
-    circular: bool
-    mark: Mark
+    start: int
+    end: int
+    dx_mm: float
+    dy_mm: float
+    length_mm: float
 
 
 @dataclass(slots=True)
@@ -84,10 +84,11 @@ class Work:
     contacts: int = 0
     deepest_um: int = 0
 
-    def end(self, contact: Contact) -> None:
+    def end(self, lift: Event) -> None:
         """This was one contact, and it is over."""
-        self.cells = self.most_cells = contact.swept.cells
-        self.contacts, self.deepest_um = 1, contact.deepest_um
+        self.circular = lift.circular
+        self.cells = self.most_cells = lift.cells
+        self.contacts, self.deepest_um = 1, lift.deepest_um
 
     def add(self, other: "Work") -> None:
         """Take work that came after this."""
