@@ -5,18 +5,17 @@ One SQLite file, append-only, written by one thread of one process. What `append
 
 import asyncio
 import contextlib
+import itertools
 import json
-import queue
 import re
 import sqlite3
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pen_controller.journal_file import JournalError, open_owned
 
@@ -26,13 +25,15 @@ Outlet = Literal["pass", "event", "summary"]
 
 LINGER_S = 0.005  # what nobody waits for gathers this long, so that 1,000 records/s cost 200 commits/s
 BATCH_RECORDS = 500
+BLOCK_RECORDS = 100
 INSERT = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_BLOCK = INSERT + ", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" * (BLOCK_RECORDS - 1)
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the names an MQTT topic of ours can carry
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One line of the record.
+class Record(NamedTuple):
+    """One line of the record, as it is stored: its fields are the columns.
 
     Attributes:
         id: Place in the file; gap-free from 1.
@@ -44,7 +45,7 @@ class Record:
         pen: Name of the pen.
         pen_t_us: Time of the pen's own clock, in microseconds since its boot.
         wall: UTC in ISO 8601, a label only: nothing is ordered or decided by it.
-        body: JSON object.
+        body_json: JSON object in UTF-8 text: encoded once, stored and published as it is.
     """
 
     id: int
@@ -56,7 +57,13 @@ class Record:
     pen: str
     pen_t_us: int | None
     wall: str
-    body: dict[str, Any]
+    body_json: str
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body, made from its JSON anew each time."""
+        made: dict[str, Any] = json.loads(self.body_json)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +80,11 @@ class SessionInfo:
 
 @dataclass(slots=True)
 class _Job:
-    """Something for the writer: a record, or a cursor, or neither (a barrier)."""
+    """Something for the writer: a record, or a cursor, or neither (a barrier); `done` where somebody waits for it."""
 
     record: Record | None = None
     cursor: tuple[str, int] | None = None
-    awaited: bool = False
-    done: Future[Record | None] = field(default_factory=Future)
+    done: Future[Record | None] | None = None
 
 
 def utc_now() -> str:
@@ -93,8 +99,9 @@ class Journal:
         self.path = path
         self.failed: JournalError | None = None
         self._closed = False
-        self._gate = threading.Lock()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._gate = threading.Condition()
+        self._jobs: list[_Job] = []
+        self._hurry = False  # somebody waits for one of the jobs
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._places: dict[str, tuple[int, int]] = {}
         self._reader_lock = threading.Lock()
@@ -110,7 +117,7 @@ class Journal:
         """Open or create the journal, readable by its owner only; leaving writes out what is queued.
 
         Raises:
-            JournalError: It is another process's, no journal, of another version, or cannot be written.
+            JournalError: It is another process's, no journal, of another version, damaged, or cannot be written.
         """
         journal = cls(Path(path))
         journal._thread.start()
@@ -119,7 +126,7 @@ class Journal:
         finally:
             with journal._gate:
                 journal._closed = True
-                journal._jobs.put(None)
+                journal._gate.notify()
             await asyncio.to_thread(journal._thread.join)
             journal._files.close()
 
@@ -139,8 +146,7 @@ class Journal:
             ValueError: `session` or `pen` is no name, or `body` is not JSON.
             JournalError: It could not be written. The journal takes nothing more until it is opened anew.
         """
-        record = _draft(session, kind, body, pen, pen_t_us, topic)
-        written = await asyncio.wrap_future(self._submit(_Job(record, awaited=True)))
+        written = await self._done(_draft(session, kind, body, pen, pen_t_us, topic))
         assert written is not None  # noqa: S101 - a job with a record comes back with that record
         return written
 
@@ -170,17 +176,17 @@ class Journal:
         Raises:
             JournalError: It could not be written.
         """
-        await asyncio.wrap_future(self._submit(_Job(awaited=True)))
+        await self._done(None)
 
     def read(self, session: str, after_seq: int = 0, limit: int = 1000) -> list[Record]:
         """Return the session's records that follow `after_seq`, in order."""
         sql = "SELECT * FROM record WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?"
-        return [_record(row) for row in self._query(sql, session, after_seq, limit)]
+        return [Record._make(row) for row in self._query(sql, session, after_seq, limit)]
 
     def published_after(self, record_id: int, limit: int = 1000, *, pen: str) -> list[Record]:
         """Return the pen's records that have a topic and an id above `record_id`, in order."""
         sql = "SELECT * FROM record WHERE topic IS NOT NULL AND pen = ? AND id > ? ORDER BY id LIMIT ?"
-        return [_record(row) for row in self._query(sql, pen, record_id, limit)]
+        return [Record._make(row) for row in self._query(sql, pen, record_id, limit)]
 
     def backlog(self, record_id: int, *, pen: str) -> int:
         """Count the pen's records that have a topic and an id above `record_id`."""
@@ -204,6 +210,11 @@ class Journal:
         rows = self._query("SELECT record_id FROM cursor WHERE name = ?", name)
         return rows[0][0] if rows else 0
 
+    def cursors(self, prefix: str) -> dict[str, int]:
+        """Return the places of the publishers whose names begin with `prefix`, under the rest of their names."""
+        sql = "SELECT substr(name, length(?1) + 1), record_id FROM cursor WHERE substr(name, 1, length(?1)) = ?1"
+        return dict(self._query(sql, prefix))
+
     def move_cursor(self, name: str, record_id: int) -> None:
         """Store a publisher's place, milliseconds later; a crash before that costs a repetition only.
 
@@ -226,12 +237,20 @@ class Journal:
 
         return end
 
-    def _submit(self, job: _Job) -> Future[Record | None]:
+    async def _done(self, record: Record | None) -> Record | None:
+        """Have a record, and whatever came before it, written; return it with its place."""
+        done: Future[Record | None] = Future()
+        self._submit(_Job(record, done=done))
+        return await asyncio.wrap_future(done)
+
+    def _submit(self, job: _Job) -> None:
         with self._gate:
             if self._closed:
                 raise JournalError(f"journal {self.path}: it is closed: open it again")
-            self._jobs.put(job)
-        return job.done
+            self._jobs.append(job)
+            self._hurry = self._hurry or job.done is not None
+            if self._hurry or len(self._jobs) == 1:
+                self._gate.notify()
 
     def _query(self, sql: str, *values: str | int) -> list[Any]:
         try:
@@ -243,35 +262,29 @@ class Journal:
     # What follows runs in the writer's thread.
 
     def _write(self) -> None:
-        open_ = True
-        while open_:
-            batch, open_ = self._gather()
-            batch = [job for job in batch if job.done.set_running_or_notify_cancel()]
+        while batch := self._gather():
+            batch = [job for job in batch if job.done is None or job.done.set_running_or_notify_cancel()]
             records = self._commit(batch)
             if any(record and record.topic for record in records):
                 for listener in self._listeners:
                     listener()
             for job, record in zip(batch, records, strict=True):
+                if job.done is None:
+                    continue
                 if self.failed is None:
                     job.done.set_result(record)
                 else:
                     job.done.set_exception(self.failed)
 
-    def _gather(self) -> tuple[list[_Job], bool]:
-        """Wait for a job and take what comes with it; linger only while nobody is waiting."""
-        batch: list[_Job] = []
-        deadline_s = float("inf")
-        job = self._jobs.get()
-        while job is not None:
-            batch.append(job)
-            deadline_s = min(deadline_s, 0.0 if job.awaited else time.monotonic() + LINGER_S)
-            if len(batch) == BATCH_RECORDS:
-                return batch, True
-            try:
-                job = self._jobs.get(timeout=max(0.0, deadline_s - time.monotonic()))
-            except queue.Empty:
-                return batch, True
-        return batch, False
+    def _gather(self) -> list[_Job]:
+        """Wait for jobs, and linger while nobody waits for one; return none when the journal was closed."""
+        with self._gate:
+            self._gate.wait_for(lambda: self._jobs or self._closed)
+            self._gate.wait_for(lambda: self._hurry or self._closed or len(self._jobs) >= BATCH_RECORDS, LINGER_S)
+            batch = self._jobs[:BATCH_RECORDS]
+            del self._jobs[:BATCH_RECORDS]
+            self._hurry = self._hurry and bool(self._jobs)
+        return batch
 
     def _commit(self, batch: list[_Job]) -> list[Record | None]:
         """Number the records and write all in one transaction.
@@ -285,7 +298,7 @@ class Journal:
             records = [self._number(job.record) if job.record else None for job in batch]
             cursors = dict(job.cursor for job in batch if job.cursor)
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(INSERT, [_row(record) for record in records if record])
+            self._insert([record for record in records if record])
             self._db.executemany("REPLACE INTO cursor VALUES (?, ?)", cursors.items())
             self._db.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
@@ -294,6 +307,14 @@ class Journal:
                 self._db.execute("ROLLBACK")
             return nothing
         return records
+
+    def _insert(self, records: list[Record]) -> None:
+        """Insert in blocks: other threads run during a statement, and have to be waited for between two."""
+        blocks_end = len(records) - len(records) % BLOCK_RECORDS
+        for at in range(0, blocks_end, BLOCK_RECORDS):
+            block = records[at : at + BLOCK_RECORDS]
+            self._db.execute(INSERT_BLOCK, list(itertools.chain.from_iterable(block)))
+        self._db.executemany(INSERT, records[blocks_end:])
 
     def _number(self, draft: Record) -> Record:
         """Give the record its place in the file, in its session and in what the session publishes."""
@@ -304,7 +325,7 @@ class Journal:
         seq, out_seq = seq + 1, out_seq + (draft.topic is not None)
         self._places[draft.session] = seq, out_seq
         self._last_id += 1
-        return replace(draft, id=self._last_id, seq=seq, out_seq=out_seq if draft.topic else None)
+        return draft._replace(id=self._last_id, seq=seq, out_seq=out_seq if draft.topic else None)
 
 
 def _draft(
@@ -315,7 +336,7 @@ def _draft(
     pen_t_us: int | None,
     topic: Outlet | None,
 ) -> Record:
-    """Check what the writer could choke on, and take a copy of the body."""
+    """Check what the writer could choke on, and encode the body."""
     for label, name in (("session", session), ("kind", kind), ("pen", pen)):
         if not NAME.fullmatch(name):
             raise ValueError(f"{label} {name!r}: use 1 to 64 letters, digits, _ or -")
@@ -324,17 +345,8 @@ def _draft(
     if topic not in (None, "pass", "event", "summary"):
         raise ValueError(f"topic {topic!r}: use pass, event, summary or None")
     try:
-        copy = json.loads(json.dumps(dict(body), allow_nan=False))
+        body_json = _JSON.encode(dict(body))
+        body_json.encode()  # half a pair of surrogates is no text
     except (TypeError, ValueError) as error:
         raise ValueError(f"body of {kind}: {error}: use plain JSON values, no NaN") from error
-    return Record(0, session, 0, topic, None, kind, pen, pen_t_us, utc_now(), copy)
-
-
-def _row(record: Record) -> tuple[Any, ...]:
-    *values, body = (getattr(record, each.name) for each in fields(Record))
-    return (*values, json.dumps(body))
-
-
-def _record(row: tuple[Any, ...]) -> Record:
-    values = (*row[:-1], json.loads(row[-1]))
-    return Record(*values)
+    return Record(0, session, 0, topic, None, kind, pen, pen_t_us, utc_now(), body_json)

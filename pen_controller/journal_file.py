@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from pen_controller import files
+from pen_controller import files, journal_log
 
 APPLICATION_ID = 0x50454E4A  # "PENJ": tells our file from any other SQLite database
 SCHEMA_VERSION = 1
@@ -56,6 +56,8 @@ ADVICE = {
     sqlite3.SQLITE_CORRUPT: "it is damaged: keep it for examination and start a new file",
 }
 
+LOG_ADVICE = "its log {0}-wal has lost records: keep {0} and what is beside it for examination and start a new file"
+
 
 class JournalError(Exception):
     """The journal cannot be opened or written; one line that names the file and what to do."""
@@ -77,11 +79,13 @@ def open_owned(path: Path) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connect
     Both are in autocommit mode and may be used from any thread, each by one thread at a time.
 
     Raises:
-        JournalError: It is another process's, no journal, of another version, or cannot be written.
+        JournalError: It is another process's, no journal, of another version, damaged, or cannot be written.
     """
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(_ownership(path))
+            if journal_log.lost_frames(path):
+                raise JournalError(f"journal {path}: {LOG_ADVICE.format(path.name)}")
             writer, reader = (stack.enter_context(_connection(path)) for _ in range(2))
             _prepare(writer, path)
         except (sqlite3.Error, OSError) as error:

@@ -7,9 +7,10 @@ holds the pen's lease.
 
 import asyncio
 import contextlib
+import functools
 import math
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -24,7 +25,7 @@ from pen_controller.telemetry.messages import (
     StatePayload,
     StatusPayload,
     encode,
-    from_record,
+    encode_record,
     parse,
 )
 from pen_controller.telemetry.topics import DELIVERY, AckTopic, Kind, Topic, ack_subscription, check_name
@@ -68,7 +69,7 @@ class Publisher:
 
     Args:
         journal: The open journal; it must outlive the publisher.
-        broker: Address or `mqtt://[USER@]HOST[:PORT]`.
+        broker: See `mqtt.broker_url`.
         site: Name of the site in the topics.
         pen: Name of the pen in the topics and in its records.
 
@@ -83,7 +84,9 @@ class Publisher:
         self._url = mqtt.broker_url(broker)
         self._site, self._pen = check_name("site", site), check_name("pen", pen)
         self._place = Place(journal, site, pen)
+        self._page: Iterator[Record] = iter(())
         self._latest: dict[Kind, Payload] = {}
+        self._announced: dict[str, bytes] = {}
         self._connected = False
         self._last_error: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"publisher {pen}", daemon=True)
@@ -119,6 +122,13 @@ class Publisher:
         """Set the retained description of the pen; sent within 0.1 s, and again at each connection."""
         self._latest["meta"] = payload
 
+    def announce(self, topic: str, message: bytes) -> None:
+        """Set a retained message that is not of our topics; sent within 0.1 s, and again at each connection.
+
+        An empty message takes an earlier one back.
+        """
+        self._announced[topic] = message
+
     async def drained(self, timeout_s: float) -> bool:
         """Wait until all records are acknowledged by the one we follow; return whether they were in time."""
         try:
@@ -141,9 +151,13 @@ class Publisher:
         place = self._place
         return PublisherStatus(self._connected, self._last_error, place.backlog, place.follows, place.ignored)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing goes out now, in one line; None while the broker has us, and until a connection has failed."""
+        return None if self._connected else self._last_error
+
     def _on_commit(self) -> None:
-        self._call(self._all_out.clear)
-        self._call(self._news.set)
+        self._call(self._hear_news)
 
     def _call(self, callback: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed: there is nobody left to tell
@@ -161,6 +175,8 @@ class Publisher:
         while not self._leaving.is_set():
             try:
                 await self._connection()
+            except mqtt.AccessError as error:  # it may be put right at the broker, while the pen is at work
+                self._last_error = str(error)
             except Exception as error:  # noqa: BLE001 - telemetry never ends for a fault of its own
                 self._last_error = f"{self._url}: {error or type(error).__name__}"
             if self._connected:
@@ -198,24 +214,29 @@ class Publisher:
         async for message in client.messages:
             topic, payload = str(message.topic), bytes(message.payload)
             if topic != status:
-                self._hear(topic, payload)
+                self._hear(topic, payload, retained=message.retain)
             elif _says_offline(topic, payload):
                 await self._publish(client, "status", self._status("online", "connected"))
 
-    def _hear(self, topic: str, word: bytes) -> None:
+    def _hear(self, topic: str, word: bytes, *, retained: bool) -> None:
         """Take a recorder's word."""
         try:
-            session = AckTopic.parse(topic).session
+            said = AckTopic.parse(topic)
         except ValueError:
             self._place.ignored += 1
         else:
-            self._place.hear(session, word)
+            self._place.hear(said.recorder, said.session, word, retained=retained)
             self._news.set()
 
     async def _send_latest(self, client: "Client") -> None:
         """Send each latest value that is new, by a tick: to offer one costs the caller an assignment."""
         sent = {"live": self._latest.get("live")}  # what happened before this connection is no longer live
+        announced: dict[str, bytes] = {}
         while True:
+            for topic, message in list(self._announced.items()):
+                if announced.get(topic) is not message:
+                    await client.publish(topic, message, qos=1, retain=True, timeout=ACK_TIMEOUT_S)
+                    announced[topic] = message
             for kind, payload in list(self._latest.items()):
                 if sent.get(kind) is not payload:
                     await self._publish(client, kind, payload)
@@ -223,37 +244,45 @@ class Publisher:
             await asyncio.sleep(TICK_S)
 
     async def _send_records(self, client: "Client") -> None:
-        """Send the journal's records from our place in it on, and then as they come."""
-        place = self._place
-        place.begin()
-        while True:
-            self._news.clear()
-            place.rewind_if_due()
-            page = self._journal.published_after(place.sent_id, PAGE_RECORDS, pen=self._pen)
-            if page and not place.far_ahead:
-                await self._send_page(client, page)
-            else:
-                await self._rest()
-
-    async def _send_page(self, client: "Client", page: list[Record]) -> None:
-        """Send the records in order, so many at a time; return when the broker has acknowledged all."""
-        records = iter(page)
-
-        async def send() -> None:
-            for record in records:
-                if self._place.take(record):
-                    kind, payload = from_record(record)
-                    if kind != record.topic:
-                        self._last_error = f"record {record.id} does not fit its topic {record.topic}"
-                    await self._publish(client, kind, payload, timeout_s=math.inf)  # see `_watch_progress`
-                    self._place.acknowledged(record)
-
-        senders = [asyncio.create_task(send()) for _ in page[:IN_FLIGHT]]
+        """Send the journal's records from our place in it on, and then as they come, so many at a time."""
+        self._place.begin()
+        self._page = iter(())
+        turn = asyncio.Lock()
+        senders = [asyncio.create_task(self._send(client, turn)) for _ in range(IN_FLIGHT)]
         try:
             await asyncio.gather(*senders)
         finally:
             await _end(senders)
             self._place.save()
+
+    async def _send(self, client: "Client", turn: asyncio.Lock) -> None:
+        """Take turns with the other senders: each sends a record, waits for the broker's word, takes the next."""
+        while True:
+            async with turn:
+                record = await self._next()
+            kind, payload = encode_record(record)
+            if kind != record.topic:
+                self._last_error = f"record {record.id} does not fit its topic {record.topic}"
+            topic = _topic(self._site, self._pen, kind, record.session)
+            await client.publish(topic, payload, qos=DELIVERY[kind].qos, timeout=math.inf)  # see `_watch_progress`
+            self._place.acknowledged(record)
+            if self._place.all_acked:
+                self._news.set()
+
+    async def _next(self) -> Record:
+        """Return the next record that is to be sent; wait until there is one."""
+        while True:
+            for record in self._page:
+                if self._place.take(record):
+                    return record
+            self._news.clear()
+            self._place.save()
+            self._place.rewind_if_due()
+            ahead = self._place.far_ahead
+            page = [] if ahead else self._journal.published_after(self._place.sent_id, PAGE_RECORDS, pen=self._pen)
+            self._page = iter(page)
+            if not page:
+                await self._rest()
 
     async def _watch_progress(self) -> None:
         """Raise when the broker no longer acknowledges; one clock for all costs less than one for each record."""
@@ -265,7 +294,7 @@ class Publisher:
 
     async def _rest(self) -> None:
         """Say whether all is out, and wait for something to do."""
-        if self._place.settled:
+        if self._place.settled and self._place.all_acked:
             self._all_out.set()
         else:
             self._all_out.clear()
@@ -273,15 +302,22 @@ class Publisher:
             async with asyncio.timeout(POLL_S):
                 await self._news.wait()
 
-    async def _publish(
-        self, client: "Client", kind: Kind, payload: Payload, *, timeout_s: float = ACK_TIMEOUT_S
-    ) -> None:
+    async def _publish(self, client: "Client", kind: Kind, payload: Payload) -> None:
         how = DELIVERY[kind]
-        topic = Topic(self._site, self._pen, kind, payload.session if how.by_session else None)
-        await client.publish(str(topic), encode(payload), qos=how.qos, retain=how.retain, timeout=timeout_s)
+        topic = _topic(self._site, self._pen, kind, payload.session if how.by_session else None)
+        await client.publish(topic, encode(payload), qos=how.qos, retain=how.retain, timeout=ACK_TIMEOUT_S)
+
+    def _hear_news(self) -> None:
+        self._all_out.clear()
+        self._news.set()
 
     def _status(self, status: Literal["online", "offline"], reason: str) -> StatusPayload:
         return StatusPayload(pen=self._pen, status=status, reason=reason)
+
+
+@functools.lru_cache
+def _topic(site: str, pen: str, kind: Kind, session: str | None) -> str:
+    return str(Topic(site, pen, kind, session))
 
 
 def _says_offline(topic: str, payload: bytes) -> bool:
