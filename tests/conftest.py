@@ -5,10 +5,12 @@ import gc
 import inspect
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests import postgres
 from tests.running import leaving_no_task
 
 settings.register_profile("pens", deadline=None)
@@ -50,3 +52,19 @@ def _nothing_left_open() -> Iterator[None]:
     """Collect garbage at once, so that the warning about a file or socket left open fails the test that left it."""
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[postgres.Cluster]:
+    """One PostgreSQL for all tests."""
+    with postgres.running() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database that is new."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'telemetry.sqlite'}"
+    running: postgres.Cluster = request.getfixturevalue("cluster")
+    return running.database()

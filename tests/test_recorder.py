@@ -17,9 +17,10 @@ from pen_controller.recorder.recorder import Tally, parse_record, record
 from pen_controller.recorder.store import Committed, Key, Row, Store
 from pen_controller.telemetry import acks, publisher
 from pen_controller.telemetry.broker import EmbeddedBroker
-from pen_controller.telemetry.mqtt import BrokerUrl
+from pen_controller.telemetry.mqtt import AccessError, BrokerUrl
 from pen_controller.telemetry.publisher import Publisher
 from tests.brokers import broker, free_port, kill_embedded, subscriber, until
+from tests.postgres import Cluster
 
 TIMEOUT_S = 30.0
 KEY = Key("clinic", "p1", "s1")
@@ -27,17 +28,34 @@ TOPIC = "pen/v1/clinic/p1/event/s1"
 
 
 @pytest.fixture(params=["nats", "mosquitto"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BrokerUrl]:
+def server(request: pytest.FixtureRequest) -> str:
+    """What stands beside the pen: one laptop with NATS and SQLite in it, or Mosquitto and PostgreSQL of a clinic."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+async def url(server: str, tmp_path: Path) -> AsyncIterator[BrokerUrl]:
     directory = tmp_path / "broker"
     directory.mkdir()
-    async with broker(request.param, directory) as running:
+    async with broker(server, directory) as running:
         yield running
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def in_file(tmp_path: Path) -> Iterator[Store]:
     with Store.open(f"sqlite:///{tmp_path / 'telemetry.sqlite'}") as opened:
         yield opened
+
+
+@pytest.fixture
+def store(server: str, request: pytest.FixtureRequest) -> Iterator[Store]:
+    if server == "nats":
+        yield request.getfixturevalue("in_file")
+    else:
+        running: Cluster = request.getfixturevalue("cluster")
+        with Store.open(running.database()) as opened:
+            yield opened
 
 
 @pytest.fixture
@@ -65,10 +83,10 @@ def event(seq: int | None, **changes: Any) -> bytes:
     return json.dumps(body | changes).encode()
 
 
-async def say(url: BrokerUrl, *messages: tuple[str, bytes]) -> None:
+async def say(url: BrokerUrl, *messages: tuple[str, bytes], retain: bool = False) -> None:
     async with aiomqtt.Client(url.host, url.port) as client:
         for topic, payload in messages:
-            await client.publish(topic, payload, qos=1)
+            await client.publish(topic, payload, qos=1, retain=retain)
 
 
 def post(journal: Journal, count: int, session: str = "s1") -> None:
@@ -81,7 +99,8 @@ def stored(store: Store, key: Key = KEY) -> list[int]:
 
 
 def words(received: Any, topic: str = f"ack/v1/{'/'.join(KEY)}") -> list[Any]:
-    return [payload for heard, payload, _ in received.messages if heard == topic]
+    """Return what recorders have said of a session."""
+    return [payload for heard, payload, _ in received.messages if heard.startswith(f"{topic}/")]
 
 
 async def test_records_are_stored_and_the_publisher_follows_the_recorder(
@@ -158,7 +177,7 @@ async def test_a_recorder_that_was_away_gets_what_it_missed(
 
 
 async def test_a_killed_broker_costs_no_record_even_if_it_forgets_everything(
-    tmp_path: Path, store: Store, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, in_file: Store, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL, and an empty store: sessions, queues and retained messages are gone."""
     monkeypatch.setattr(acks, "IDLE_S", 0.5)
@@ -166,7 +185,7 @@ async def test_a_killed_broker_costs_no_record_even_if_it_forgets_everything(
     url = BrokerUrl("127.0.0.1", port)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(EmbeddedBroker(tmp_path / "first", port=port))
-        tally = await stack.enter_async_context(recording(store, url))
+        tally = await stack.enter_async_context(recording(in_file, url))
         sender = await stack.enter_async_context(Publisher(journal, url, "clinic", "p1"))
         post(journal, 2000)
         await until(lambda: tally.stored > 300)
@@ -175,7 +194,7 @@ async def test_a_killed_broker_costs_no_record_even_if_it_forgets_everything(
         assert sender.status.backlog > 0
         await stack.enter_async_context(EmbeddedBroker(tmp_path / "second", port=port))
         assert await sender.drained(60.0)
-    assert stored(store) == list(range(1, 2001))
+    assert stored(in_file) == list(range(1, 2001))
 
 
 @pytest.mark.parametrize(
@@ -190,13 +209,13 @@ async def test_a_killed_broker_costs_no_record_even_if_it_forgets_everything(
         (TOPIC, event(2**63)),
         (TOPIC, event(None)),
         (TOPIC, event(1, schema=2)),
-        (TOPIC, event(1, surprise="\x1b[2J\n")),
+        (TOPIC, event(1, kind=None)),
         (TOPIC, event(1, body={"x": "y" * recorder.MAX_PAYLOAD_BYTES})),
         ("pen/v1/clinic/p1/event/s1.x", event(1)),
         ("pen/v1/clinic/../event/s1", event(1, pen="..")),
         ("pen/v1/clinic//event/s1", event(1, pen="")),
         ("pen/v1/clinic/p1/live", event(1)),
-        ("ack/v1/clinic/p1/s1", b"1"),
+        ("ack/v1/clinic/p1/s1/r1", b"1"),
     ],
 )
 def test_what_is_no_record_is_refused(topic: str, payload: bytes) -> None:
@@ -210,7 +229,7 @@ async def test_hostile_messages_are_counted_and_cost_nothing_else(url: BrokerUrl
         ("pen/v1/clinic/p\u202e/event/s1", event(1)),
         ("pen/v1/cli..nic/p1/pass/s1", event(1)),
         ("pen/v1/clinic/p1/summary/s1", event(1)),
-        (TOPIC, event(1, **{"\x1b[2J\nforged line": 1})),
+        ("pen/v1/clinic/p1/summary/s1", event(1, areas=[], totals={"\x1b[2J\nforged line": "x"})),
     ]
     async with subscriber(url, "ack/v1/#") as received, recording(store, url) as tally:
         await say(url, *hostile)
@@ -238,19 +257,19 @@ async def test_with_a_name_the_broker_keeps_records_meanwhile(url: BrokerUrl, st
         await until(lambda: tally.stored == 1)
 
 
-async def test_a_database_that_fails_ends_it_with_nothing_acknowledged(url: BrokerUrl, store: Store) -> None:
+async def test_a_database_that_fails_ends_it_with_nothing_acknowledged(url: BrokerUrl, in_file: Store) -> None:
     tally = Tally()
     async with subscriber(url, "ack/v1/#") as received:
-        task = asyncio.create_task(record(store, url, tally))
+        task = asyncio.create_task(record(in_file, url, tally))
         await until(lambda: tally.connected)
         await say(url, (TOPIC, event(1)))
         await until(lambda: words(received) == [1])
-        with store._engine.connect() as connection:
+        with in_file._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA query_only = ON")
         await say(url, (TOPIC, event(2)))
         with pytest.raises(StoreError, match="read-only"):
             await task
-        await say(url, ("ack/v1/clinic/p1/end", b"0"))
+        await say(url, ("ack/v1/clinic/p1/end/x", b"0"))
         await until(lambda: words(received, "ack/v1/clinic/p1/end"))
     assert words(received) == [1]
     assert tally.stored == 1
@@ -316,16 +335,11 @@ async def fake_broker(*, granted: int, acknowledges: int) -> AsyncIterator[Broke
         yield BrokerUrl("127.0.0.1", server.sockets[0].getsockname()[1])
 
 
-async def test_a_broker_that_does_not_let_us_read_is_trouble_and_not_silence(store: Store) -> None:
+async def test_a_broker_that_does_not_let_us_read_is_an_error_and_not_silence(in_file: Store) -> None:
     """Mosquitto grants what it then does not send; NATS and others refuse, as this one does, with code 0x80."""
     async with fake_broker(granted=0x80, acknowledges=0) as url:
-        tally = Tally()
-        task = asyncio.create_task(record(store, url, tally))
-        await until(lambda: "does not let us read" in tally.trouble or task.done(), "the refusal")
-        assert not tally.connected
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        with pytest.raises(AccessError, match="does not let us read"):
+            await asyncio.wait_for(record(in_file, url, Tally()), 20)
 
 
 async def test_a_broker_that_no_longer_acknowledges_is_left(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,11 +351,11 @@ async def test_a_broker_that_no_longer_acknowledges_is_left(journal: Journal, mo
         assert sender.status.follows == "broker"
 
 
-async def test_no_broker_is_waited_for(tmp_path: Path, store: Store) -> None:
+async def test_no_broker_is_waited_for(tmp_path: Path, in_file: Store) -> None:
     port = free_port()
     url = BrokerUrl("127.0.0.1", port)
     tally = Tally()
-    task = asyncio.create_task(record(store, url, tally))
+    task = asyncio.create_task(record(in_file, url, tally))
     await until(lambda: str(port) in tally.trouble)
     async with EmbeddedBroker(tmp_path / "broker", port=port):
         await until(lambda: tally.connected)

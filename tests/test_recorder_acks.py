@@ -75,7 +75,7 @@ async def test_a_recorder_is_believed_and_not_the_broker(journal: Journal, clock
     await fill(journal, 5, private=2)
     place = place_in(journal, clock)
     send(place, journal)
-    place.hear("s1", b"2")
+    place.hear("r1", "s1", b"2")
     for record in journal.published_after(0, pen="p1"):
         place.acknowledged(record)
     place.save()
@@ -83,7 +83,7 @@ async def test_a_recorder_is_believed_and_not_the_broker(journal: Journal, clock
     assert (place.follows, place.backlog, place.settled) == ("recorder", 3, False)
     place.begin()
     assert send(place, journal) == s1(3, 4, 5)
-    place.hear("s1", b"5")
+    place.hear("r1", "s1", b"5")
     await journal.flush()
     assert (place.backlog, place.settled) == (0, True)
 
@@ -92,7 +92,7 @@ async def test_what_is_lacking_is_sent_again_after_ten_idle_seconds(journal: Jou
     await fill(journal, 5)
     place = place_in(journal, clock)
     send(place, journal)
-    place.hear("s1", b"2")
+    place.hear("r1", "s1", b"2")
     clock.now_s += IDLE_S - 1
     place.rewind_if_due()
     assert send(place, journal) == []
@@ -108,7 +108,7 @@ async def test_it_waits_longer_while_nobody_answers_and_not_for_ever(journal: Jo
     await fill(journal, 2)
     place = place_in(journal, clock)
     send(place, journal)
-    place.hear("s1", b"1")
+    place.hear("r1", "s1", b"1")
     waits_s = []
     for _ in range(6):
         began_s = clock.now_s
@@ -117,7 +117,7 @@ async def test_it_waits_longer_while_nobody_answers_and_not_for_ever(journal: Jo
             place.rewind_if_due()
         waits_s.append(clock.now_s - began_s)
     assert waits_s == [10, 20, 40, 80, LAST_IDLE_S, LAST_IDLE_S]
-    place.hear("s1", b"2")
+    place.hear("r1", "s1", b"2")
     await fill(journal, 1)
     send(place, journal)
     clock.now_s += IDLE_S
@@ -131,7 +131,7 @@ async def test_progress_is_waited_for(journal: Journal, clock: Clock) -> None:
     send(place, journal)
     for word in (b"1", b"2", b"3"):
         clock.now_s += IDLE_S - 1
-        place.hear("s1", word)
+        place.hear("r1", "s1", word)
         place.rewind_if_due()
     assert send(place, journal) == []
 
@@ -141,12 +141,12 @@ async def test_new_records_are_no_progress(journal: Journal, clock: Clock) -> No
     await fill(journal, 3)
     place = place_in(journal, clock)
     send(place, journal)
-    place.hear("s1", b"1")
+    place.hear("r1", "s1", b"1")
     for _ in range(10):
         clock.now_s += IDLE_S / 10
         await fill(journal, 1)
         send(place, journal)
-        place.hear("s1", b"1")
+        place.hear("r1", "s1", b"1")
     place.rewind_if_due()
     assert send(place, journal) == s1(*range(2, 14))
 
@@ -155,9 +155,9 @@ async def test_a_recorder_that_lost_its_database_gets_everything_again(journal: 
     await fill(journal, 3)
     place = place_in(journal, clock)
     send(place, journal)
-    place.hear("s1", b"3")
+    place.hear("r1", "s1", b"3")
     assert place.settled
-    place.hear("s1", b"0")
+    place.hear("r1", "s1", b"0")
     assert not place.settled
     clock.now_s += IDLE_S
     place.rewind_if_due()
@@ -176,11 +176,11 @@ async def test_the_first_recorder_gets_what_only_a_broker_has_had(journal: Journ
     place = place_in(journal, clock)
     await fill(journal, 1)
     assert send(place, journal) == s1(1)
-    place.hear("s1", b"1")
-    place.hear("kept", b"2")
+    place.hear("r1", "s1", b"1")
+    place.hear("r1", "kept", b"2")
     place.rewind_if_due()
     assert send(place, journal) == [("old", 1), ("old", 2)]
-    place.hear("old", b"2")
+    place.hear("r1", "old", b"2")
     assert place.settled
     await journal.flush()
     assert place_in(journal, clock).follows == "recorder", "a recorder is known from then on"
@@ -191,9 +191,9 @@ async def test_sessions_that_take_turns_are_told_apart(journal: Journal, clock: 
         await fill(journal, 2, session)
     place = place_in(journal, clock)
     send(place, journal)
-    place.hear("a", b"4")
+    place.hear("r1", "a", b"4")
     assert place.stored_id == 2
-    place.hear("b", b"3")
+    place.hear("r1", "b", b"3")
     assert place.stored_id == 7
     clock.now_s += IDLE_S
     place.rewind_if_due()
@@ -206,7 +206,7 @@ async def test_a_word_that_cannot_be_true_is_ignored(journal: Journal, clock: Cl
     await fill(journal, 9, "s2", "p2")
     place = place_in(journal, clock)
     send(place, journal)
-    place.hear("s1", word)
+    place.hear("r1", "s1", word)
     assert (place.ignored, place.follows) == (1, "broker")
 
 
@@ -218,7 +218,7 @@ async def test_a_word_on_a_session_that_is_not_the_pens_is_ignored(
     journal.post("private", "x", {}, pen="p1", topic=None)
     await fill(journal, 1)
     place = place_in(journal, clock)
-    place.hear(session, word)
+    place.hear("r1", session, word)
     assert (place.ignored, place.follows) == (1, "broker")
 
 
@@ -230,11 +230,11 @@ async def test_it_does_not_run_far_ahead_of_a_recorder_that_keeps_up(
     place = place_in(journal, clock)
     send(place, journal)
     assert not place.far_ahead, "nobody has said a word"
-    place.hear("s1", b"1")
+    place.hear("r1", "s1", b"1")
     assert place.far_ahead
-    place.hear("s1", b"5")
+    place.hear("r1", "s1", b"5")
     assert not place.far_ahead
-    place.hear("s1", b"4")
+    place.hear("r1", "s1", b"4")
     clock.now_s += IDLE_S
     assert not place.far_ahead, "it does not keep up: nobody else is to wait for it"
 
@@ -249,34 +249,48 @@ def test_nothing_that_a_recorder_lacks_is_ever_passed_over(data: st.DataObject) 
 async def lose_some(data: st.DataObject, path: Path) -> None:
     async with Journal.open(path) as journal:
         place = place_in(journal, Clock())
-        kept: dict[str, set[int]] = {"a": set(), "b": set()}
+        kept: dict[tuple[str, str], set[int]] = {(recorder, name): set() for recorder in ("r1", "r2") for name in "ab"}
         for _ in range(data.draw(st.integers(1, 6))):
             await fill(journal, data.draw(st.integers(1, 4)), data.draw(st.sampled_from("ab")), private=1)
             for session, out_seq in send(place, journal):
-                if out_seq and data.draw(st.booleans()):
-                    kept[session].add(out_seq)
-            for session, has in kept.items():
+                for recorder in ("r1", "r2"):
+                    if out_seq and data.draw(st.booleans()):
+                        kept[recorder, session].add(out_seq)
+            for (recorder, session), has in kept.items():
                 if has:
-                    place.hear(session, b"%d" % next(seq for seq in range(99) if seq + 1 not in has))
-            if data.draw(st.booleans()):
+                    place.hear(recorder, session, b"%d" % next(seq for seq in range(99) if seq + 1 not in has))
+            await journal.flush()
+            again = data.draw(st.sampled_from(["no", "connection", "program"]))
+            if again == "connection":
                 place.begin()
+            elif again == "program":
+                place = place_in(journal, Clock())
         place.begin()
         coming = set(send(place, journal))
-        has_all = {(session, seq) for session, seqs in kept.items() for seq in seqs} | coming
         published = {(one.session, seq + 1) for one in journal.sessions() for seq in range(one.published)}
         assert place.ignored == 0
-        assert has_all == published or place.follows == "broker"
+        for recorder in place._recorders:
+            has_all = {(session, seq) for (who, session), seqs in kept.items() if who == recorder for seq in seqs}
+            assert has_all | coming == published
 
 
 def test_the_topics_of_acknowledgements() -> None:
-    assert str(AckTopic("clinic", "p1", "s1")) == "ack/v1/clinic/p1/s1"
-    assert AckTopic.parse("ack/v1/clinic/p1/s1") == AckTopic("clinic", "p1", "s1")
-    assert ack_subscription("clinic", "p1") == "ack/v1/clinic/p1/+"
+    assert str(AckTopic("clinic", "p1", "s1", "r1")) == "ack/v1/clinic/p1/s1/r1"
+    assert AckTopic.parse("ack/v1/clinic/p1/s1/r1") == AckTopic("clinic", "p1", "s1", "r1")
+    assert ack_subscription("clinic", "p1") == "ack/v1/clinic/p1/+/+"
     assert record_subscriptions("clinic") == [f"pen/v1/clinic/+/{kind}/+" for kind in ("pass", "event", "summary")]
 
 
 @pytest.mark.parametrize(
-    "text", ["ack/v1/clinic/p1", "ack/v1/clinic/p1/s1/x", "pen/v1/clinic/p1/s1", "ack/v1/a b/p1/s1", "ack/v1/../p1/s1"]
+    "text",
+    [
+        "ack/v1/clinic/p1/s1",
+        "ack/v1/clinic/p1/s1/r1/x",
+        "pen/v1/clinic/p1/s1/r1",
+        "ack/v1/a b/p1/s1/r1",
+        "ack/v1/../p1/s1/r1",
+        "ack/v1/clinic/p1/s1/r.1",
+    ],
 )
 def test_other_topics_are_no_acknowledgements(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected|letters"):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pen_controller.journal import Journal
-from pen_controller.recorder import StoreError, store
+from pen_controller.recorder import StoreError, database, store
 from pen_controller.recorder.store import Key, Row, SessionInfo, Store
 
 S1, S2, OTHER = Key("clinic", "p1", "s1"), Key("clinic", "p1", "s2"), Key("clinic", "p2", "s1")
@@ -27,7 +27,13 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def opened(url: str) -> Iterator[Store]:
+def opened(database_url: str) -> Iterator[Store]:
+    with Store.open(database_url) as made:
+        yield made
+
+
+@pytest.fixture
+def in_file(url: str) -> Iterator[Store]:
     with Store.open(url) as made:
         yield made
 
@@ -67,10 +73,10 @@ def test_whatever_comes_in_whatever_order(batches: list[list[int]]) -> None:
         assert [row.seq for row in kept.records(S1)] == sorted(seen)
 
 
-def test_what_was_committed_is_there_after_opening_again(url: str) -> None:
-    with Store.open(url) as first:
+def test_what_was_committed_is_there_after_opening_again(database_url: str) -> None:
+    with Store.open(database_url) as first:
         first.commit(rows(S1, 1, 2, 4, 8, 9, 12) + rows(S2, 1))
-    with Store.open(url, create=False) as second:
+    with Store.open(database_url, create=False) as second:
         assert second.sessions() == [
             SessionInfo("clinic", "p1", "s1", 6, 2, "w1", "w12", [(3, 3), (5, 7), (10, 11)]),
             SessionInfo("clinic", "p1", "s2", 1, 1, "w1", "w1", []),
@@ -91,12 +97,12 @@ def test_unsettled_are_sessions_with_gaps_and_the_latest_of_each_pen(opened: Sto
     assert opened.unsettled() == {S1: 0, s3: 1, OTHER: 1}
 
 
-def test_two_recorders_make_and_share_a_database(url: str) -> None:
+def test_two_recorders_make_and_share_a_database(database_url: str) -> None:
     """Both store the same records at the same time, in different order; the last to commit knows all."""
     total, heads = 300, []
 
     def fill(order: int) -> None:
-        with Store.open(url) as mine:
+        with Store.open(database_url) as mine:
             for seq in range(1, total + 1)[::order]:
                 head = mine.commit(rows(S1, seq) + rows(S2, seq)).stored[S1]
             heads.append(head)
@@ -107,7 +113,7 @@ def test_two_recorders_make_and_share_a_database(url: str) -> None:
     for each in threads:
         each.join()
     assert heads == [total, total]
-    with Store.open(url, create=False) as reader:
+    with Store.open(database_url, create=False) as reader:
         assert [(one.records, one.stored) for one in reader.sessions()] == [(total, total)] * 2
 
 
@@ -116,20 +122,20 @@ def test_two_recorders_make_and_share_a_database(url: str) -> None:
     [("max_page_count = 20", "the disk is full"), ("query_only = ON", "it is read-only")],
 )
 def test_a_database_that_takes_nothing_says_so_and_keeps_nothing_by_halves(
-    opened: Store, url: str, pragma: str, words: str
+    in_file: Store, url: str, pragma: str, words: str
 ) -> None:
-    opened.commit(rows(S1, 1))
-    with opened._engine.connect() as connection:
+    in_file.commit(rows(S1, 1))
+    with in_file._engine.connect() as connection:
         connection.exec_driver_sql(f"PRAGMA {pragma}")
     many = [Row(S1, seq, "event", "x" * 2000) for seq in range(2, 100)]
     with pytest.raises(StoreError, match=words):
-        opened.commit(many)
+        in_file.commit(many)
     with Store.open(url, create=False) as reader:
         assert [row.seq for row in reader.records(S1)] == [1]
 
 
-def test_a_locked_database_says_so(url: str, opened: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "BUSY_TIMEOUT_S", 0.01)
+def test_a_locked_database_says_so(url: str, in_file: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.01)
     other = sqlite3.connect(tmp_path / "telemetry.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -137,7 +143,7 @@ def test_a_locked_database_says_so(url: str, opened: Store, tmp_path: Path, monk
             pass
     finally:
         other.close()
-    opened.commit(rows(S1, 1))
+    in_file.commit(rows(S1, 1))
 
 
 def test_where_there_is_no_folder_there_is_one_line(tmp_path: Path) -> None:
@@ -186,6 +192,7 @@ def test_a_file_of_something_else_or_of_another_version_is_refused(url: str, tmp
         "mysql://host/db",
         "postgresql://host",
         "postgresql://clinic:secret@host/db",
+        "postgresql://host/db?password=secret",
     ],
 )
 def test_a_url_that_will_not_do_is_refused_without_its_password(text: str) -> None:

@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from pen_controller.cli import app
 from pen_controller.telemetry import mqtt, watch
 from pen_controller.telemetry.broker import EmbeddedBroker
 from pen_controller.telemetry.messages import (
@@ -20,7 +23,7 @@ from pen_controller.telemetry.messages import (
     StatusPayload,
     encode,
 )
-from pen_controller.telemetry.topics import Topic
+from pen_controller.telemetry.topics import Topic, subscriptions
 from pen_controller.telemetry.watch import Reception, messages
 from tests.brokers import free_port, kill_embedded, until
 
@@ -112,6 +115,66 @@ async def test_json_is_one_object_a_line_on_standard_output(capsys: pytest.Captu
     assert [json.loads(line) for line in "".join(printed).splitlines()] == [
         {"topic": "pen/v1/clinic/p1/state", "payload": json.loads(encode(STATE))}
     ]
+
+
+async def test_only_what_was_asked_for_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = subscriptions(["clinic", "annex"], ["p1"], ["state", "event"])
+    printed: list[str] = []
+
+    def two_lines() -> bool:
+        printed.append(capsys.readouterr().out)
+        return "".join(printed).count("\n") == 2
+
+    async with EmbeddedBroker() as broker:
+        for topic, payload in (
+            ("clinic/p1/live", LIVE),
+            ("clinic/p2/state", STATE.model_copy(update={"pen": "p2"})),
+            ("elsewhere/p1/state", STATE),
+            ("clinic/p1/state", STATE),
+            ("annex/p1/state", STATE),
+        ):
+            await publish(broker.url, f"pen/v1/{topic}", payload, retain=True)
+        async with running(watch.watch(broker.url, as_json=True, console=Console(file=io.StringIO()), wanted=wanted)):
+            await until(two_lines)
+    topics = {json.loads(line)["topic"] for line in "".join(printed).splitlines()}
+    assert topics == {"pen/v1/clinic/p1/state", "pen/v1/annex/p1/state"}
+
+
+def test_the_filters_of_what_is_asked_for() -> None:
+    assert subscriptions() == ["pen/v1/+/+/#"]
+    assert subscriptions(["clinic", "clinic"], ["p1"]) == ["pen/v1/clinic/p1/#"]
+    assert subscriptions(kinds=["live", "pass"]) == ["pen/v1/+/+/live", "pen/v1/+/+/pass/+"]
+    for sites, pens, kinds in ((["a/b"], [], []), ([], ["#"], []), ([], [], ["command"]), ([], [], ["#/x"])):
+        with pytest.raises(ValueError, match=r"letters|one of"):
+            subscriptions(sites, pens, kinds)
+
+
+@pytest.mark.parametrize("options", [["--site", "a/b"], ["--pen", "#"], ["--kind", "state,command"]])
+def test_a_filter_that_is_none_is_one_line_and_status_2(options: list[str]) -> None:
+    told = CliRunner().invoke(app, ["watch", *options])
+    assert (told.exit_code, told.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are closed otherwise there")
+async def test_nobody_reading_any_more_ends_it_quietly(tmp_path: Path) -> None:
+    async with EmbeddedBroker() as broker:
+        await publish(broker.url, "pen/v1/clinic/p1/state", STATE, retain=True)
+        command = [sys.executable, "-m", "pen_controller", "watch", "--broker", broker.url, "--kind", "state", "--json"]
+        errors = tmp_path / "errors"
+        with errors.open("w") as file:
+            shown = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=file)
+        assert shown.stdout is not None
+        line = await asyncio.wait_for(shown.stdout.readline(), 30)
+        assert set(json.loads(line)) == {"topic", "payload"}
+        shown._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]  # as `head` does when it has enough
+
+        async def say_until_it_ends() -> None:
+            while shown.returncode is None:
+                await publish(broker.url, "pen/v1/clinic/p1/state", STATE)
+
+        await asyncio.wait_for(say_until_it_ends(), 30)
+        await shown.wait()
+    assert (shown.returncode, errors.read_text()) == (0, "listening\n")
 
 
 async def test_without_a_broker_it_says_so_once_and_goes_on_trying(capsys: pytest.CaptureFixture[str]) -> None:

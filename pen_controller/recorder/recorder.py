@@ -6,9 +6,10 @@ The broker is trusted with nothing: what was not stored was not acknowledged, an
 import asyncio
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from pen_controller.recorder import StoreError
 from pen_controller.recorder.store import Key, Row, Store
 from pen_controller.telemetry import mqtt
 from pen_controller.telemetry.messages import parse
@@ -22,7 +23,6 @@ BATCH_RECORDS = 1000
 MAX_WAITING = 10_000  # records; those beyond are dropped, are not acknowledged, and so come again
 MAX_PAYLOAD_BYTES = 1 << 20
 MAX_SEQ = (1 << 63) - 1  # what a database can count
-REFUSED = 128  # MQTT's return codes of a subscription from here on mean that it was refused
 SHOWN = 300  # signs of what a stranger wrote that may come on the screen
 
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ class Tally:
 
     Attributes:
         connected: Whether the broker sends us what we asked for.
-        trouble: Why it does not, in one line; empty while it does.
+        trouble: Why it does not, or why the database does not take it, in one line; empty while all is well.
         stored: Records committed.
         repeated: Records that came again.
         refused: Messages that were no records of ours; neither stored nor acknowledged.
@@ -58,64 +58,67 @@ async def record(
     *,
     site: str = "+",
     name: str | None = None,
+    group: str | None = None,
 ) -> None:
-    """Store and acknowledge what pens publish until cancelled; connect again whenever the connection is lost.
+    """Store and acknowledge what pens publish until cancelled; go on after a lost connection and a full disk.
 
     It runs on the calling loop, which on Windows must be a selector loop. Cancelled, it lets a commit under way end.
 
     Args:
         store: The open database; nothing else may use it meanwhile.
-        broker: Address or `mqtt://[USER@]HOST[:PORT]`.
+        broker: See `mqtt.broker_url`.
         tally: Told how it goes.
         site: One site, or `+` for all.
         name: With a name, which no other client may have, the broker keeps records for us while we are away.
+        group: With a name, the broker gives each record to one only of the recorders that name this group;
+            they must share one database. What one that dies was given comes again, from the publisher.
 
     Raises:
         ValueError: The address or a name is none.
+        AccessError: The broker does not let us in, or read, from the start. Later that is `trouble` like any other.
         ImportError: aiomqtt is not installed.
-        StoreError: The database failed. What it did not take is not acknowledged.
+        StoreError: The database failed, and not in passing. What it did not take is not acknowledged.
     """
     url = mqtt.broker_url(broker)
-    wanted = record_subscriptions(site)
+    if group is not None:
+        url = replace(url, version="5")
+    wanted = record_subscriptions(site, group=group)
     lost = mqtt.library().MqttError
     pauses = mqtt.pauses()
+    was_let_in = False  # who was, and is not any more, waits: nobody may be there to start us again
     while True:
         try:
             client = mqtt.client(url, identifier=name, keep_session=name is not None, max_waiting=MAX_WAITING)
-            async with client:
-                await _subscribe(client, wanted)
-                tally.connected, tally.trouble = True, ""
+            async with client as connected:
+                for topics in wanted:
+                    await mqtt.subscribe(connected, url, topics)
+                tally.connected, tally.trouble, was_let_in = True, "", True
                 pauses = mqtt.pauses()
-                await _serve(client, store, tally)
-        except lost as error:
+                await _serve(connected, store, tally)
+        except (lost, mqtt.AccessError) as error:
+            if isinstance(error, mqtt.AccessError) and not was_let_in:
+                raise
             tally.connected, tally.trouble = False, f"no records from {url}: retrying ({error})"
         mqtt.heed_cancellation()
         await asyncio.sleep(next(pauses))
 
 
-async def _subscribe(client: "Client", wanted: list[str]) -> None:
-    for topics in wanted:
-        granted = await client.subscribe(topics, qos=1)
-        if any(getattr(code, "value", code) >= REFUSED for code in granted):
-            raise mqtt.library().MqttError(f"it does not let us read {topics}")
-
-
 async def _serve(client: "Client", store: Store, tally: Tally) -> None:
     """Say what was stored before, then store and acknowledge what comes, until the connection breaks."""
-    await _acknowledge(client, await _to_the_end(store.unsettled))
+    await _acknowledge(client, store.name, await _persist(store.unsettled, tally))
     while True:
         mqtt.heed_cancellation()
         rows = [row for message in await _batch(client) if (row := _row(message, tally))]
         if not rows:
             continue
-        committed = await _to_the_end(functools.partial(store.commit, rows))
+        committed = await _persist(functools.partial(store.commit, rows), tally)
         tally.stored += committed.new
         tally.repeated += len(rows) - committed.new
         for key, seq in committed.stored.items():
             tally.behind.pop(key, None)
             if key in committed.gaps:
                 tally.behind[key] = seq
-        await _acknowledge(client, committed.stored)
+        await _acknowledge(client, store.name, committed.stored)
 
 
 async def _batch(client: "Client") -> list["Message"]:
@@ -155,9 +158,25 @@ def parse_record(topic: str, payload: bytes) -> Row:
     return Row(Key(parsed.site, parsed.pen, parsed.session), seq, parsed.kind, payload.decode())
 
 
-async def _acknowledge(client: "Client", stored: dict[Key, int]) -> None:
+async def _acknowledge(client: "Client", recorder: str, stored: dict[Key, int]) -> None:
     for key, seq in stored.items():
-        await client.publish(str(AckTopic(*key)), str(seq), qos=1, retain=True)
+        await client.publish(str(AckTopic(*key, recorder)), str(seq), qos=1, retain=True)
+
+
+async def _persist(work: Callable[[], Result], tally: Tally) -> Result:
+    """Do the database's work; while it is full, locked or away, try again: who stores nothing acknowledges nothing."""
+    pauses = mqtt.pauses()
+    while True:
+        try:
+            done = await _to_the_end(work)
+        except StoreError as error:
+            if not error.passing:
+                raise
+            tally.trouble = f"{error}; retrying"
+            await asyncio.sleep(next(pauses))
+        else:
+            tally.trouble = ""
+            return done
 
 
 async def _to_the_end(work: Callable[[], Result]) -> Result:

@@ -5,46 +5,17 @@ A record is known by (site, pen, session, seq). What `Store.commit` has returned
 
 import contextlib
 import json
-import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pen_controller import files
-from pen_controller.journal_file import ADVICE, BUSY_TIMEOUT_S
-from pen_controller.recorder import StoreError
+from pen_controller.recorder.database import RECORD, SESSION, opened, saying
 
-SCHEMA_VERSION = 1
 PAGE_RECORDS = 1000
-SETTLE_S = 0.3
-
-metadata = sql.MetaData()
-VERSION = sql.Table("pen_recorder", metadata, sql.Column("schema_version", sql.Integer, primary_key=True))
-SESSION = sql.Table(
-    "session",
-    metadata,
-    sql.Column("id", sql.Integer, primary_key=True),
-    sql.Column("site", sql.String(64), nullable=False),
-    sql.Column("pen", sql.String(64), nullable=False),
-    sql.Column("session", sql.String(64), nullable=False),
-    sql.Column("stored", sql.BigInteger, nullable=False, default=0),
-    sql.UniqueConstraint("site", "pen", "session"),
-)
-RECORD = sql.Table(
-    "record",
-    metadata,
-    sql.Column("session_id", sql.ForeignKey(SESSION.c.id), primary_key=True),
-    sql.Column("seq", sql.BigInteger, primary_key=True, autoincrement=False),
-    sql.Column("topic", sql.String(16), nullable=False),
-    sql.Column("payload", sql.Text, nullable=False),
-    sqlite_with_rowid=False,
-)
 
 
 class Key(NamedTuple):
@@ -107,9 +78,14 @@ class SessionInfo:
 
 
 class Store:
-    """The open database; made by `Store.open`. It may be used from any thread, by one thread at a time."""
+    """The open database; made by `Store.open`. It may be used from any thread, by one thread at a time.
 
-    def __init__(self, engine: sql.Engine) -> None:
+    Attributes:
+        name: Of the database, given to it when it was made; all who write it acknowledge under this name.
+    """
+
+    def __init__(self, engine: sql.Engine, name: str) -> None:
+        self.name = name
         self._engine = engine
         postgres = engine.dialect.name == "postgresql"
         self._insert: Any = postgresql.insert if postgres else sqlite.insert
@@ -128,20 +104,8 @@ class Store:
             ImportError: The driver for PostgreSQL is not installed.
             StoreError: It cannot be opened, or it is a database of something else or of another version.
         """
-        address = _address(url)
-        if address.get_backend_name() == "sqlite":
-            _find_file(Path(address.database or ""), address, create=create)
-        engine = _engine(address, writes=create)
-        try:
-            with _saying(engine):
-                try:
-                    _prepare(engine, create=create)
-                except (sql.exc.SQLAlchemyError, sqlite3.Error):  # another recorder may just be making the tables
-                    time.sleep(SETTLE_S)
-                    _prepare(engine, create=create)
-            yield cls(engine)
-        finally:
-            engine.dispose()
+        with opened(url, create=create) as (engine, name):
+            yield cls(engine, name)
 
     def commit(self, rows: Sequence[Row]) -> Committed:
         """Store the rows that are not stored yet, all in one transaction.
@@ -150,7 +114,7 @@ class Store:
             StoreError: It could not be written; none of the rows is stored by this call.
         """
         done = Committed(0, {}, set())
-        with _saying(self._engine), self._engine.begin() as db:
+        with saying(self._engine), self._engine.begin() as db:
             # In order, so that two recorders never wait for one another crosswise.
             for key, group in groupby(sorted(rows), key=lambda row: row.key):
                 of_session = list(group)
@@ -175,20 +139,22 @@ class Store:
         latest = sql.select(sql.func.max(SESSION.c.id)).group_by(SESSION.c.site, SESSION.c.pen)
         wanted = sql.or_(SESSION.c.stored < highest, SESSION.c.id.in_(latest))
         columns = (SESSION.c.site, SESSION.c.pen, SESSION.c.session, SESSION.c.stored)
-        with _saying(self._engine), self._engine.connect() as db:
+        with saying(self._engine), self._engine.connect() as db:
             return {Key(*names): stored for *names, stored in db.execute(sql.select(*columns).where(wanted))}
 
-    def sessions(self) -> list[SessionInfo]:
-        """Return what is stored of each session, in the order in which they were first heard of.
+    def sessions(self, *, site: str | None = None, pen: str | None = None) -> list[SessionInfo]:
+        """Return what is stored of each session, or of each of a site or a pen, in the order they were first heard of.
 
         Raises:
             StoreError: It could not be read.
         """
+        wanted = [column == name for column, name in ((SESSION.c.site, site), (SESSION.c.pen, pen)) if name is not None]
         count, first, last = (f(RECORD.c.seq) for f in (sql.func.count, sql.func.min, sql.func.max))
         extent = sql.select(RECORD.c.session_id, count.label("records"), first.label("first"), last.label("last"))
         of = extent.group_by(RECORD.c.session_id).subquery()
-        query = sql.select(SESSION, of.c.records, of.c.first, of.c.last).join(of, of.c.session_id == SESSION.c.id)
-        with _saying(self._engine), self._engine.connect() as db:
+        joined = sql.select(SESSION, of.c.records, of.c.first, of.c.last).join(of, of.c.session_id == SESSION.c.id)
+        query = joined.where(*wanted)
+        with saying(self._engine), self._engine.connect() as db:
             return [
                 SessionInfo(
                     each.site,
@@ -212,12 +178,23 @@ class Store:
         """
         *where, name = session.split("/")
         query = sql.select(SESSION.c.site, SESSION.c.pen, SESSION.c.session).where(SESSION.c.session == name)
-        with _saying(self._engine), self._engine.connect() as db:
+        with saying(self._engine), self._engine.connect() as db:
             found = [Key(*each) for each in db.execute(query) if not where or list(each[:2]) == where]
         if len(found) != 1:
             several = f"say which: {', '.join(map(str, found))}" if found else "see: pen sessions"
             raise ValueError(f"session {session!r}: there are {len(found)} of that name: {several}")
         return found[0]
+
+    def count(self, key: Key) -> int:
+        """Return how many records there are of a session.
+
+        Raises:
+            StoreError: It could not be read.
+        """
+        query = sql.select(sql.func.count()).select_from(RECORD).where(RECORD.c.session_id == _id_of(key))
+        with saying(self._engine), self._engine.connect() as db:
+            counted: int = db.execute(query).scalar_one()
+            return counted
 
     def records(self, key: Key) -> Iterator[Row]:
         """Yield a session's records in order, a page in memory at a time.
@@ -225,11 +202,10 @@ class Store:
         Raises:
             StoreError: It could not be read.
         """
-        of_session = sql.select(SESSION.c.id).filter_by(**key._asdict()).scalar_subquery()
-        query = sql.select(RECORD.c.seq, RECORD.c.topic, RECORD.c.payload).where(RECORD.c.session_id == of_session)
+        query = sql.select(RECORD.c.seq, RECORD.c.topic, RECORD.c.payload).where(RECORD.c.session_id == _id_of(key))
         seq = 0
         while True:
-            with _saying(self._engine), self._engine.connect() as db:
+            with saying(self._engine), self._engine.connect() as db:
                 page = db.execute(query.where(RECORD.c.seq > seq).order_by(RECORD.c.seq).limit(PAGE_RECORDS)).all()
             if not page:
                 return
@@ -255,96 +231,8 @@ class Store:
         return db.execute(statement, values, execution_options={"preserve_rowcount": True}).rowcount
 
 
-def _address(text: str) -> sql.URL:
-    expected = "expected sqlite:///FILE or postgresql://[USER@]HOST[:PORT]/NAME"
-    try:
-        url = sql.make_url(text)
-    except (sql.exc.ArgumentError, ValueError) as error:
-        raise ValueError(f"database: {expected}") from error  # the text may hold a password
-    if url.password is not None:
-        raise ValueError("database: a URL must not hold a password: PostgreSQL's client reads it from ~/.pgpass")
-    of_file = url.get_backend_name() == "sqlite"
-    if (
-        url.database in (None, "", ":memory:")
-        or url.drivername not in ("sqlite", "postgresql")
-        or (of_file and (url.query or url.host))
-    ):
-        raise ValueError(f"database {text!r}: {expected}")
-    return url.set(drivername="sqlite" if of_file else "postgresql+psycopg")
-
-
-def _find_file(path: Path, address: sql.URL, *, create: bool) -> None:
-    try:
-        if create:
-            files.create(path)
-        elif not path.is_file():
-            raise StoreError(f"database {address}: there is no such file")
-    except OSError as error:
-        raise StoreError(f"database {address}: {ADVICE[sqlite3.SQLITE_CANTOPEN]}") from error
-
-
-def _engine(address: sql.URL, *, writes: bool) -> sql.Engine:
-    try:
-        if address.get_backend_name() == "postgresql":
-            return sql.create_engine(address)
-        engine = sql.create_engine(address, connect_args={"timeout": BUSY_TIMEOUT_S})
-    except ModuleNotFoundError as error:
-        raise ImportError("PostgreSQL needs psycopg: pip install 'psycopg[binary]'") from error
-
-    def on_connect(connection: sqlite3.Connection, _: object) -> None:
-        connection.isolation_level = None  # we begin: Python's own way begins too late
-        for pragma in ("synchronous = FULL", "fullfsync = ON", "foreign_keys = ON"):
-            connection.execute(f"PRAGMA {pragma}")
-        if not writes:
-            connection.execute("PRAGMA query_only = ON")
-
-    def on_begin(connection: sql.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    sql.event.listen(engine, "connect", on_connect)
-    sql.event.listen(engine, "begin", on_begin)
-    return engine
-
-
-def _prepare(engine: sql.Engine, *, create: bool) -> None:
-    """Make an empty database ours, or see that it is ours and of this version."""
-    tables = sql.inspect(engine).get_table_names()
-    if VERSION.name not in tables and (tables or not create):
-        raise StoreError(f"database {engine.url}: it is not a recorder's: give the recorder one of its own")
-    if create and engine.dialect.name == "sqlite":
-        _use_wal(engine)
-    with engine.begin() as db:
-        if create:
-            metadata.create_all(db)
-        version = db.execute(sql.select(VERSION.c.schema_version)).scalar_one_or_none()
-        if version is None and create:
-            db.execute(sql.insert(VERSION), {"schema_version": SCHEMA_VERSION})
-        elif version != SCHEMA_VERSION:
-            raise StoreError(
-                f"database {engine.url}: its schema is {version}, this program's is {SCHEMA_VERSION}: "
-                "use the program that wrote it, or give the recorder a new one"
-            )
-
-
-def _use_wal(engine: sql.Engine) -> None:
-    """Let readers read while the recorder writes."""
-    with contextlib.closing(engine.raw_connection()) as connection:
-        (mode,) = connection.cursor().execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":
-        raise StoreError(f"database {engine.url}: its file system cannot keep it: use a local disk")
-
-
-@contextlib.contextmanager
-def _saying(engine: sql.Engine) -> Iterator[None]:
-    """Turn the database's errors into one line for a person."""
-    try:
-        yield
-    except (sql.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
-        cause = getattr(error, "orig", None) or error
-        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
-        advice = "it is no database: choose another file" if code == sqlite3.SQLITE_NOTADB else ADVICE.get(code)
-        first_line = (str(cause).splitlines() or [type(cause).__name__])[0]
-        raise StoreError(f"database {engine.url}: {advice or first_line}") from error
+def _id_of(key: Key) -> sql.ScalarSelect[int]:
+    return sql.select(SESSION.c.id).filter_by(**key._asdict()).scalar_subquery()
 
 
 def _end_of_run(db: sql.Connection, session_id: int, after: int) -> int:

@@ -1,10 +1,12 @@
 """The topics of telemetry.
 
-`pen/v1/{site}/{pen}/{kind}`, followed by the session where there is one; and `ack/v1/{site}/{pen}/{session}`, on
-which a recorder says how far it has stored a session.
+`pen/v1/{site}/{pen}/{kind}`, followed by the session where there is one; and
+`ack/v1/{site}/{pen}/{session}/{recorder}`, on which a recorder says how far it has stored a session.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, Self, cast, get_args
 
 from pen_controller.journal import NAME
@@ -80,7 +82,8 @@ class Topic:
 class AckTopic:
     """The topic of a recorder's word on one session; `str(topic)` puts it together, `AckTopic.parse` is its inverse.
 
-    Its payload is the highest sequence number up to which all of the session is stored, in decimal digits.
+    Its payload is the highest sequence number up to which all of the session is stored, in decimal digits; an empty one
+    dismisses the recorder. A recorder is named by its database: processes that share one speak with one voice.
 
     Raises:
         ValueError: A name has other signs than letters, digits, `_` and `-`.
@@ -89,13 +92,14 @@ class AckTopic:
     site: str
     pen: str
     session: str
+    recorder: str
 
     def __post_init__(self) -> None:
-        for label, name in (("site", self.site), ("pen", self.pen), ("session", self.session)):
-            check_name(label, name)
+        for label in ("site", "pen", "session", "recorder"):
+            check_name(label, getattr(self, label))
 
     def __str__(self) -> str:
-        return f"{ACK_PREFIX}/{self.site}/{self.pen}/{self.session}"
+        return f"{ACK_PREFIX}/{self.site}/{self.pen}/{self.session}/{self.recorder}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -105,8 +109,8 @@ class AckTopic:
             ValueError: It is no topic of a recorder's.
         """
         parts = text.removeprefix(f"{ACK_PREFIX}/").split("/")
-        if not text.startswith(f"{ACK_PREFIX}/") or len(parts) != 3:
-            raise ValueError(f"topic {text!r}: expected {ACK_PREFIX}/SITE/PEN/SESSION")
+        if not text.startswith(f"{ACK_PREFIX}/") or len(parts) != 4:
+            raise ValueError(f"topic {text!r}: expected {ACK_PREFIX}/SITE/PEN/SESSION/RECORDER")
         return cls(*parts)
 
 
@@ -121,33 +125,54 @@ def check_name(label: str, name: str) -> str:
     return name
 
 
-def subscription(site: str = "+", pen: str = "+") -> str:
-    """Return the filter that matches all topics of a site and a pen; `+` stands for any.
+def subscription(site: str = "+", pen: str = "+", kind: str = "#") -> str:
+    """Return the filter that matches the topics of a site, a pen and a kind; `+` and, for the kind, `#` stand for any.
+
+    Raises:
+        ValueError: One of them is neither that nor a name, or there is no such kind.
+    """
+    _check_wanted(site, pen)
+    if kind != "#" and kind not in DELIVERY:
+        raise ValueError(f"kind {kind!r}: use one of {', '.join(DELIVERY)}")
+    end = "/+" if kind != "#" and DELIVERY[cast("Kind", kind)].by_session else ""
+    return f"{PREFIX}/{site}/{pen}/{kind}{end}"
+
+
+def subscriptions(sites: Sequence[str] = (), pens: Sequence[str] = (), kinds: Sequence[str] = ()) -> list[str]:
+    """Return the filters that match what is of one of the sites, one of the pens and one of the kinds; none is all.
+
+    Raises:
+        ValueError: A site or a pen is no name, or there is no such kind.
+    """
+    wanted = product(sites or ["+"], pens or ["+"], kinds or ["#"])
+    return list(dict.fromkeys(subscription(*each) for each in wanted))
+
+
+def record_subscriptions(site: str = "+", *, group: str | None = None) -> list[str]:
+    """Return the filters that match the records of all pens of a site; `+` stands for any site.
+
+    Args:
+        site: Name of the site.
+        group: With a name, each record comes to only one of those who subscribe with the same name.
+
+    Raises:
+        ValueError: `site` is neither a name nor `+`, or `group` is no name.
+    """
+    shared = "" if group is None else f"$share/{check_name('group', group)}/"
+    return [f"{shared}{subscription(site, kind=kind)}" for kind, how in DELIVERY.items() if how.by_session]
+
+
+def ack_subscription(site: str = "+", pen: str = "+") -> str:
+    """Return the filter that matches what recorders say of a pen's sessions; `+` stands for any.
 
     Raises:
         ValueError: `site` or `pen` is neither a name nor `+`.
     """
+    _check_wanted(site, pen)
+    return f"{ACK_PREFIX}/{site}/{pen}/+/+"
+
+
+def _check_wanted(site: str, pen: str) -> None:
     for label, name in (("site", site), ("pen", pen)):
         if name != "+":
             check_name(label, name)
-    return f"{PREFIX}/{site}/{pen}/#"
-
-
-def record_subscriptions(site: str = "+") -> list[str]:
-    """Return the filters that match the records of all pens of a site; `+` stands for any site.
-
-    Raises:
-        ValueError: `site` is neither a name nor `+`.
-    """
-    if site != "+":
-        check_name("site", site)
-    return [f"{PREFIX}/{site}/+/{kind}/+" for kind, how in DELIVERY.items() if how.by_session]
-
-
-def ack_subscription(site: str, pen: str) -> str:
-    """Return the filter that matches what recorders say of a pen's sessions.
-
-    Raises:
-        ValueError: `site` or `pen` is no name.
-    """
-    return f"{ACK_PREFIX}/{check_name('site', site)}/{check_name('pen', pen)}/+"

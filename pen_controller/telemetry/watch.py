@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pen_controller.output import print_line
 from pen_controller.telemetry import mqtt
 from pen_controller.telemetry.messages import (
     LivePayload,
@@ -22,7 +23,7 @@ from pen_controller.telemetry.messages import (
     StatusPayload,
     parse,
 )
-from pen_controller.telemetry.topics import Topic, subscription
+from pen_controller.telemetry.topics import PREFIX, Topic, subscription
 
 RETRY_S = 1.0
 REFRESH_S = 0.25
@@ -77,7 +78,7 @@ async def messages(
     It runs on the calling loop, which on Windows must be a selector loop.
 
     Args:
-        broker: Address or `mqtt://[USER@]HOST[:PORT]`.
+        broker: See `mqtt.broker_url`.
         site: One site, or `+` for all.
         pen: One pen, or `+` for all.
         identifier: With a name the broker keeps QoS 1 messages for us while we are away.
@@ -85,9 +86,10 @@ async def messages(
 
     Raises:
         ValueError: The address or a name is none.
+        AccessError: The broker lets us not in, or is not whom we expect.
         ImportError: aiomqtt is not installed.
     """
-    heard = _hear(broker, site, pen, identifier, reception or Reception())
+    heard = _hear(broker, [subscription(site, pen)], identifier, reception or Reception())
     async with contextlib.aclosing(heard):
         async for topic, payload, _ in heard:
             yield topic, payload
@@ -95,20 +97,18 @@ async def messages(
 
 async def _hear(
     broker: mqtt.BrokerUrl | str,
-    site: str,
-    pen: str,
+    wanted: Sequence[str],
     identifier: str | None,
     reception: Reception,
 ) -> AsyncGenerator[tuple[Topic, Payload, bool], None]:
     """Yield topic, payload, and whether it was said before we listened (retained)."""
     url = mqtt.broker_url(broker)
-    wanted = subscription(site, pen)
     lost = mqtt.library().MqttError
     while True:
         try:
-            client = mqtt.client(url, identifier=identifier, keep_session=identifier is not None)
-            async with client:
-                await client.subscribe(wanted, qos=1)
+            async with mqtt.client(url, identifier=identifier, keep_session=identifier is not None) as client:
+                for topics in wanted:
+                    await mqtt.subscribe(client, url, topics)
                 mqtt.heed_cancellation()
                 reception.begin()
                 async for message in client.messages:
@@ -125,32 +125,37 @@ async def _hear(
         await asyncio.sleep(RETRY_S)
 
 
-async def watch(broker: mqtt.BrokerUrl | str, *, as_json: bool, console: Console) -> None:
-    """Show all pens of a broker until cancelled.
+async def watch(
+    broker: mqtt.BrokerUrl | str, *, as_json: bool, console: Console, wanted: Sequence[str] = (f"{PREFIX}/+/+/#",)
+) -> None:
+    """Show the pens of a broker until cancelled.
 
     Args:
-        broker: Address or `mqtt://[USER@]HOST[:PORT]`.
+        broker: See `mqtt.broker_url`.
         as_json: Print each message as one line `{"topic": ..., "payload": ...}` on standard output instead
-            of a live table on `console`.
+            of a live table on `console`; end when nobody reads them any more.
+        wanted: What to subscribe to: see `topics.subscriptions`.
         console: For the table; with `as_json` for the trouble with the broker, so it should be standard error.
 
     Raises:
         ValueError: The address is none.
+        AccessError: The broker lets us not in, or is not whom we expect.
         ImportError: aiomqtt is not installed.
     """
     url = mqtt.broker_url(broker)
     mqtt.library()
     if as_json:
-        await _print_lines(url, console)
+        await _print_lines(url, wanted, console)
     else:
-        await _show_table(url, console)
+        await _show_table(url, wanted, console)
 
 
-async def _print_lines(broker: mqtt.BrokerUrl, console: Console) -> None:
+async def _print_lines(broker: mqtt.BrokerUrl, wanted: Sequence[str], console: Console) -> None:
     reception = Reception(report=lambda line: console.print(line, style="yellow", markup=False))
-    async for topic, payload in messages(broker, reception=reception):
-        line = {"topic": str(topic), "payload": payload.model_dump(mode="json")}
-        print(json.dumps(line), flush=True)
+    async with contextlib.aclosing(_hear(broker, wanted, None, reception)) as heard:
+        async for topic, payload, _ in heard:
+            if not print_line(json.dumps({"topic": str(topic), "payload": payload.model_dump(mode="json")})):
+                return
 
 
 @dataclass(slots=True)
@@ -221,18 +226,22 @@ def _table(rows: dict[tuple[str, str], _Row], now_s: float, trouble: str) -> Tab
     return table
 
 
-async def _show_table(broker: mqtt.BrokerUrl, console: Console) -> None:
+async def _show_table(broker: mqtt.BrokerUrl, wanted: Sequence[str], console: Console) -> None:
     rows: dict[tuple[str, str], _Row] = defaultdict(_Row)
     reception = Reception()
 
     async def listen() -> None:
-        async for topic, payload, retained in _hear(broker, "+", "+", None, reception):
+        async for topic, payload, retained in _hear(broker, wanted, None, reception):
             rows[topic.site, topic.pen].take(payload, time.monotonic(), retained=retained)
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(listen())
+    listening = asyncio.create_task(listen())
+    try:
         with Live(console=console, auto_refresh=False) as screen:
-            while True:
+            while not listening.done():
                 table = _table(rows, time.monotonic(), reception.trouble)
                 screen.update(table, refresh=True)
-                await asyncio.sleep(REFRESH_S)
+                await asyncio.wait([listening], timeout=REFRESH_S)
+        listening.result()
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)

@@ -23,7 +23,7 @@ from pen_controller.journal import Journal
 from pen_controller.recorder.store import Key, Store
 from pen_controller.telemetry import acks
 from pen_controller.telemetry.broker import server_program
-from pen_controller.telemetry.messages import encode, from_record
+from pen_controller.telemetry.messages import encode_record
 from pen_controller.telemetry.mqtt import BrokerUrl
 from pen_controller.telemetry.publisher import Publisher
 from tests.brokers import free_port, mosquitto_path
@@ -174,7 +174,7 @@ async def compare(folder: Path, outcome: Outcome, records: int) -> None:
     wrote: dict[str, list[str]] = {}
     async with Journal.open(folder / "journal.sqlite") as journal:
         for record in journal.published_after(0, records + 1, pen=PEN):
-            wrote.setdefault(record.session, []).append(encode(from_record(record)[1]).decode())
+            wrote.setdefault(record.session, []).append(encode_record(record)[1].decode())
     with Store.open(database(folder), create=False) as store:
         stored = {one.session: one.stored for one in store.sessions()}
         for session, texts in wrote.items():
