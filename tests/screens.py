@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import re
 import shutil
 import socket
 import subprocess
+from base64 import b64encode
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,12 @@ def chromium_path() -> str:
 
 @dataclass
 class Screen:
-    """A page in Chromium, what it complained of, and whom it asked."""
+    """A page in Chromium, what it complained of, whom it asked, and the WebSockets it opened."""
 
     page: Page
-    complaints: list[str]
-    asked: set[str]
+    complaints: list[str] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
+    sockets: list[str] = field(default_factory=list)
 
     def card(self, name: str) -> Locator:
         return self.page.locator("article", has=self.page.get_by_role("heading", name=re.compile(f"^{name}")))
@@ -55,13 +58,15 @@ class Screen:
 
 
 @contextlib.asynccontextmanager
-async def screen(url: str, **options: Any) -> AsyncIterator[Screen]:
-    """Open an address in Chromium."""
+async def screen(url: str, *, trusted: str = "", **options: Any) -> AsyncIterator[Screen]:
+    """Open an address in Chromium, which trusts the certificate of this SPKI digest too."""
     path = chromium_path()
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        arguments = ["--no-sandbox", f"--ignore-certificate-errors-spki-list={trusted}"]
+        browser = await driver.chromium.launch(executable_path=path, args=arguments)
         page = await browser.new_page(**options)
-        opened = Screen(page, [], set())
+        opened = Screen(page)
+        page.on("websocket", lambda socket: opened.sockets.append(socket.url))
         page.on("console", lambda said: opened.complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: opened.complaints.append(str(error)))
         page.on("request", lambda request: opened.asked.add(request.url.split("/")[2]))
@@ -90,14 +95,29 @@ async def process(*command: str, log: Path) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def mosquitto(directory: Path, port: int, websocket_port: int) -> AsyncIterator[Address]:
-    """Run Mosquitto with a listener for pens and one for pages."""
+async def mosquitto(
+    directory: Path, port: int, websocket_port: int, *, websocket: str = "allow_anonymous true", scheme: str = "ws"
+) -> AsyncIterator[Address]:
+    """Run Mosquitto with a listener for pens and one for pages, which has settings of its own."""
     file = directory / "mosquitto.conf"
-    listeners = f"listener {port} {LOOPBACK}\nlistener {websocket_port} {LOOPBACK}\nprotocol websockets\n"
-    file.write_text(f"{listeners}allow_anonymous true\nuser root\n")
+    pens = f"listener {port} {LOOPBACK}\nallow_anonymous true\n"
+    pages = f"listener {websocket_port} {LOOPBACK}\nprotocol websockets\n{websocket}\n"
+    file.write_text(f"per_listener_settings true\nuser root\n{pens}{pages}")
     async with process(mosquitto_path(), "-c", str(file), log=directory / "log"):
         await until(lambda: accepts(port) and accepts(websocket_port), "Mosquitto")
-        yield Address(mqtt.BrokerUrl(LOOPBACK, port), f"ws://{LOOPBACK}:{websocket_port}/mqtt")
+        yield Address(mqtt.BrokerUrl(LOOPBACK, port), f"{scheme}://{LOOPBACK}:{websocket_port}/mqtt")
+
+
+def password_file(directory: Path, **passwords: str) -> str:
+    """Return the settings of a Mosquitto listener that lets in these users only."""
+    file = directory / "passwords"
+    lines = []
+    for user, password in passwords.items():
+        salt = os.urandom(12)
+        digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
+        lines.append(f"{user}:$7$101${b64encode(salt).decode()}${b64encode(digest).decode()}\n")
+    file.write_text("".join(lines))
+    return f"allow_anonymous false\npassword_file {file}"
 
 
 @contextlib.asynccontextmanager

@@ -2,36 +2,34 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import mimetypes
 import re
-import socket
 import webbrowser
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-from pen_controller import config
-from pen_controller.telemetry.broker import LOOPBACK, WEBSOCKET_PORT
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from pen_controller import config, loopback
+from pen_controller.loopback import LOOPBACK, LOOPBACK_IPV6
+from pen_controller.telemetry.broker import WEBSOCKET_PORT
 from pen_controller.telemetry.topics import check_name
 
-try:
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.datastructures import MutableHeaders
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import Response
-    from starlette.routing import Mount, Route
-    from starlette.staticfiles import StaticFiles
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-except ImportError as error:
-    raise ImportError("the dashboard needs: pip install 'pen-controller[web]'") from error
-
 DEFAULT_BROKER = f"ws://{LOOPBACK}:{WEBSOCKET_PORT}/mqtt"
-LEAVE_S = 2  # for a browser that reads slowly when we end
+MOST_PORT = 65535
 STATIC = Path(__file__).parent / "static"
 
-_BROKER = re.compile(r"(?P<server>wss?://[A-Za-z0-9.-]+(:[1-9][0-9]{0,4})?)(?P<path>/[A-Za-z0-9._~/-]*)?")
+_BROKER = re.compile(
+    r"(?P<scheme>wss?://)(?P<host>[A-Za-z0-9.-]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(:(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?P<path>/[A-Za-z0-9._~/-]*)?"
+)
 
 
 async def show(
@@ -59,7 +57,7 @@ async def show(
 
 @contextlib.asynccontextmanager
 async def serving(brokers: Sequence[str], *, sites: Sequence[str] = (), port: int = 0) -> AsyncIterator[str]:
-    """Serve the page to this machine while entered; yield its address.
+    """Serve the page to this machine while entered, on both its loopback addresses; yield the page's address.
 
     Args:
         brokers: `ws://HOST[:PORT][/PATH]` or `wss://...` each; without a path it is `/mqtt`.
@@ -71,102 +69,52 @@ async def serving(brokers: Sequence[str], *, sites: Sequence[str] = (), port: in
         OSError: The port cannot be had; the message says what to do.
     """
     app = application([broker_url(broker) for broker in brokers], [check_name("site", site) for site in sites])
-    with _listener(port) as listener:
-        server = _Server(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                timeout_graceful_shutdown=LEAVE_S,
-            )
-        )
-        task = asyncio.create_task(server.serve(sockets=[listener]), name="serve the dashboard")
-        try:
-            yield f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
-        finally:
-            server.should_exit = True
-            await task
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(listener) for listener in loopback.listeners(port)]
+        async with loopback.serving(app, listeners):
+            yield f"{loopback.origin(listeners[0])}/"
 
 
 def broker_url(text: str) -> str:
     """Return a broker's WebSocket address with its path.
 
     Raises:
-        ValueError: It is none, or cannot stand in a content policy, as an IPv6 address cannot.
+        ValueError: It is none. A user or a password has no place in it: the page asks for them.
     """
     match = _BROKER.fullmatch(text)
-    if match is None:
-        raise ValueError(f"broker {text!r}: expected ws://HOST[:PORT][/PATH] or wss://..., without user or password")
-    return match["server"] + (match["path"] or "/mqtt")
+    if match is None or int(match["port"] or 0) > MOST_PORT or not _is_ipv6(match["ipv6"] or "::"):
+        named = "with an @" if "@" in text else repr(text)  # there may be a password in it
+        raise ValueError(
+            f"broker {named}: expected ws://HOST[:PORT][/PATH] or wss://...; the page asks for user and password"
+        )
+    return text if match["path"] else f"{text}/mqtt"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def application(brokers: Sequence[str], sites: Sequence[str]) -> Starlette:
     """Return what serves the page for brokers and sites that were checked; it answers to names of this machine only."""
     mimetypes.add_type("text/javascript", ".js")  # some Windows machines call it text/plain, which browsers refuse
     areas = {name: area.label for name, area in config.load().areas.items()}
-    settings = json.dumps({"brokers": brokers, "sites": sites, "areas": areas})
+    face = json.loads((STATIC / "face.json").read_text())
+    settings = json.dumps({"brokers": brokers, "sites": sites, "areas": areas, "face": face})
     module = Response(f"export const settings = {settings};\n", media_type="text/javascript")
+    policy = loopback.content_policy([_source(broker) for broker in brokers])
     return Starlette(
         routes=[Route("/settings.js", module, methods=["GET"]), Mount("/", StaticFiles(directory=STATIC, html=True))],
         middleware=[
-            Middleware(_Headers, policy=_policy(brokers)),
-            Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"]),
+            Middleware(loopback.Headers, policy=policy),
+            Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, f"[{LOOPBACK_IPV6}]", "localhost"]),
         ],
     )
 
 
-def _policy(brokers: Sequence[str]) -> str:
-    """The content policy: files of ours, sockets to the brokers, and nothing that text could turn into code."""
-    return "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            "img-src 'self'",
-            f"connect-src {' '.join(brokers)}",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-            "require-trusted-types-for 'script'",
-            "trusted-types 'none'",
-        )
-    )
-
-
-class _Headers:
-    """Adds the headers that every answer carries."""
-
-    def __init__(self, app: ASGIApp, policy: str) -> None:
-        self._app = app
-        self._headers = {
-            "Content-Security-Policy": policy,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "Cache-Control": "no-cache",
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave Ctrl-C to the caller."""
-        yield
-
-
-def _listener(port: int) -> socket.socket:
-    try:
-        return socket.create_server((LOOPBACK, port))
-    except OSError as error:
-        raise OSError(f"port {port} of {LOOPBACK}: {error.strerror}: choose another with --port") from error
+def _source(broker: str) -> str:
+    """What a content policy calls a broker. It has no word for an IPv6 address, only for any host at that port."""
+    return re.sub(r"\[.*\]", "*", broker)

@@ -1,49 +1,39 @@
-// Listens to the brokers and shows what they say. The page sends nothing but its subscriptions.
+// Listens to the brokers and shows what they say. The page sends nothing but its subscriptions and who it is.
 
-import mqtt from "./vendor/mqtt.esm.js";
-
+import { Connection } from "./connection.js";
 import { isName } from "./messages.js";
 import { Pens } from "./pens.js";
 import { settings } from "./settings.js";
 import { Page } from "./view.js";
 
 const REFRESH_MS = 250;
-const CONNECTION = {
-  protocolVersion: 4, // 3.1.1, which every broker speaks
-  timerVariant: "native", // the content policy allows no worker
-  keepalive: 5,
-  connectTimeout: 5000,
-  reconnectPeriod: 1000,
-  resubscribe: false, // we do
-};
+const SLEPT_S = 6; // no pen that is there is silent for so long, and no tab that is seen does nothing for so long
 
 const named = new URLSearchParams(location.search).getAll("site");
 const sites = named.length > 0 ? named : settings.sites;
 const wrong = sites.filter((site) => !isName(site));
 const pens = new Pens(settings.brokers, settings.areas);
-const now_s = clock();
+const connections = new Map();
+const clock_s = clock();
+let awake_s = 0;
 
 if (wrong.length > 0) {
   new Page(`No site can be called ${wrong.join(", ")}: use letters, digits, _ or -.`);
 } else {
-  const page = new Page(sites.length > 0 ? sites.join(", ") : "all sites");
-  for (const broker of settings.brokers) listen(broker);
+  const page = new Page(sites.length > 0 ? sites.join(", ") : "all sites", (broker, ...who) =>
+    connections.get(broker).signIn(...who),
+  );
+  const filters = (sites.length > 0 ? sites : ["+"]).map((site) => `pen/v1/${site}/+/#`);
+  for (const broker of settings.brokers) connections.set(broker, new Connection(broker, filters, pens, now_s));
   setInterval(() => page.show(pens.view(now_s())), REFRESH_MS);
 }
 
-function listen(broker) {
-  const filters = (sites.length > 0 ? sites : ["+"]).map((site) => `pen/v1/${site}/+/#`);
-  const client = mqtt.connect(broker, CONNECTION);
-  client.on("connect", () =>
-    client.subscribe(filters, { qos: 1 }, (error, granted) => {
-      const refused = error ?? granted?.some(({ qos }) => qos > 2);
-      if (refused) pens.lost(broker, now_s(), "refuses the subscription");
-      else pens.joined(broker);
-    }),
-  );
-  client.on("message", (topic, bytes, { retain }) => pens.take(broker, topic, bytes, retain, now_s()));
-  client.on("close", () => pens.lost(broker, now_s()));
-  client.on("error", () => {}); // `close` follows, and says so on the page
+/** Returns the time in seconds. After a sleep of the machine all connections begin anew, for what waits there is old. */
+function now_s() {
+  const before_s = awake_s;
+  awake_s = clock_s();
+  if (awake_s - before_s > SLEPT_S) for (const connection of connections.values()) connection.renew();
+  return awake_s;
 }
 
 /** Returns a clock of seconds since now that never runs backwards, and goes on while the machine sleeps. */

@@ -22,14 +22,20 @@ const fields = (checks) => (value) =>
   object(value) && Object.entries(checks).every(([name, check]) => check(value[name]));
 
 const coverage = fields({ low: amount, high: amount });
-const received = { area: word, passes: optional(count), density_per_cm2: amount };
+const received = fields({ area: word, passes: optional(count), density_per_cm2: amount, closed: optional(word) });
+const areas = (value) => Array.isArray(value) && value.every(received);
 const eventBody = fields({ area: optional(word), density_per_cm2: optional(amount), passes: optional(count) });
 
 /** Each kind of topic: whether it is of the journal, so that the session ends the topic, and what is shown of it. */
 const KINDS = {
   status: { check: fields({ status: word, reason: text }) },
   meta: { check: object },
-  state: { check: fields({ state: word, latch: optional(word), area: optional(word), valid: optional(isBoolean) }) },
+  state: {
+    check: fields({
+      state: word, latch: optional(word), area: optional(word), valid: optional(isBoolean), session: optional(word),
+      areas: optional(areas),
+    }),
+  },
   live: {
     check: fields({
       session: optional(word), area: optional(word), depth_um: optional(count), rate_dhz: optional(count),
@@ -39,10 +45,7 @@ const KINDS = {
   },
   pass: { bySession: true, check: fields({ area: word, pass_index: count }) },
   event: { bySession: true, check: fields({ kind: word, body: eventBody }) },
-  summary: {
-    bySession: true,
-    check: fields({ areas: (areas) => Array.isArray(areas) && areas.every(fields(received)) }),
-  },
+  summary: { bySession: true, check: fields({ areas }) },
   raw: { bySession: true, check: object },
 };
 

@@ -6,6 +6,14 @@ import { ForeignError, parse } from "./messages.js";
 export const HOLDS_S = { live: 3, state: 15, battery: 60 };
 export const DASH = "–";
 
+/** What calls for a person, the most urgent first. */
+const CALLS = ["fault", "stopped", "lost", "advice"];
+const LEFT = "closed"; // what the publisher says when it leaves in order
+
+/** A browser does not say why a connection cannot be made, so the page says what to look at. */
+const DOUBT_S = 5;
+const DOUBT = "Does it run, does this browser trust its certificate, does it let this page in?";
+const SIGNING_IN = "signing in";
 const MOST_PENS = 200;
 const MOST_AREAS = 40;
 const MOST_NOTES = 4;
@@ -43,27 +51,38 @@ export class Pens {
   /** `brokers` are addresses; `labels` are the names of areas for people, by their names on the wire. */
   constructor(brokers, labels) {
     this.#labels = new Map(Object.entries(labels));
-    for (const url of brokers) this.#brokers.set(url, { connected: false, since_s: 0, refusal: "" });
+    for (const url of brokers) this.#brokers.set(url, { connected: false, since_s: 0, met: false, refusal: "", asks: false });
   }
 
   /** A broker has taken our subscription. */
   joined(broker) {
-    Object.assign(this.#brokers.get(broker), { connected: true, refusal: "" });
+    Object.assign(this.#brokers.get(broker), { connected: true, met: true, refusal: "", asks: false });
   }
 
-  /** A connection has ended, or could not be made; `refusal` says why in a few words if it was refused. */
-  lost(broker, now_s, refusal = "") {
+  /** A connection has ended, or could not be made. */
+  lost(broker, now_s) {
     const known = this.#brokers.get(broker);
     if (known.connected) known.since_s = now_s;
     known.connected = false;
-    known.refusal ||= refusal;
+    if (known.refusal === SIGNING_IN) known.refusal = "";
+  }
+
+  /** The broker refuses, for a reason in a few words; with `asks` until a person signs in, else for now. */
+  refused(broker, now_s, refusal, asks) {
+    this.lost(broker, now_s);
+    Object.assign(this.#brokers.get(broker), { refusal, asks });
+  }
+
+  /** A person signs in; the form stays until that worked. */
+  signing(broker) {
+    this.#brokers.get(broker).refusal = SIGNING_IN;
   }
 
   /** Takes a message; one that is none of ours, or of one pen too many, is only counted. */
   take(broker, topic, bytes, retained, now_s) {
     try {
       const message = parse(topic, bytes);
-      const key = `${broker} ${message.site}/${message.pen}`;
+      const key = `${broker}|${message.site}/${message.pen}`;
       const pen = this.#pens.get(key) ?? this.#meet(key, broker, message, now_s);
       if (!pen) return;
       if (!retained) [pen.heard_s, pen.spoke] = [now_s, true];
@@ -95,10 +114,14 @@ export class Pens {
     }));
     return {
       brokers: [...this.#brokers].map(([url, broker]) => ({
+        url,
+        name: shortName(url),
         connected: broker.connected,
+        asks: broker.asks,
         text: `${shortName(url)}: ${broker.connected ? "connected" : brokerTrouble(broker, now_s)}`,
       })),
       pens: pens.sort((a, b) => (a.site + a.name < b.site + b.name ? -1 : 1)),
+      calls: pens.filter((pen) => pen.call).sort((a, b) => CALLS.indexOf(a.call.kind) - CALLS.indexOf(b.call.kind)),
       skipped: skippedText(this.#skipped),
     };
   }
@@ -108,8 +131,11 @@ export class Pens {
     const live = pen.live && pen.status !== "offline" && now_s - pen.live_s <= HOLDS_S.live ? pen.live : undefined;
     const battery = pen.battery_pct !== undefined && now_s - pen.battery_s <= HOLDS_S.battery;
     const sane = live?.valid === false ? undefined : live;
+    const state = stateView(pen, silent_s);
+    const advice = live?.valid === false ? "Sensors not plausible" : (live?.advice ?? "");
     return {
-      state: stateView(pen, silent_s),
+      state,
+      call: callOf(pen, state, advice, this.#brokers.get(pen.broker).connected),
       word: silent_s <= HOLDS_S.live ? (pen.spoke ? "heard now" : "waiting for a word") : `no word for ${span(silent_s)}`,
       silent: silent_s > HOLDS_S.live,
       area: live?.area ? this.#label(live.area) : DASH,
@@ -121,14 +147,16 @@ export class Pens {
       force: scaled(sane?.force_mn, 1000, 1),
       coverage: coverageText(sane?.coverage),
       battery: battery ? scaled(pen.battery_pct, 1, 0) : DASH,
-      advice: live?.valid === false ? "Sensors not plausible" : (live?.advice ?? ""),
+      advice,
       areas: [...pen.session.areas].map(([name, area]) => ({
         name,
         label: this.#label(name),
         passes: scaled(area.passes, 1, 0),
         density: scaled(area.density_per_cm2, 1, 0),
         closed: area.closed,
+        active: name === live?.area,
       })),
+      bare: !pen.live && pen.session.areas.size === 0,
       partial: pen.session.id !== "" && !pen.session.whole,
       notes: pen.session.notes.map(({ wall, text }) => ({ time: timeOfDay(wall), text })),
     };
@@ -152,6 +180,10 @@ function hearStatus(pen, payload) {
 
 function hearState(pen, payload) {
   pen.state = payload;
+  if (!payload.areas || !payload.session || isOlder(pen, payload)) return;
+  const session = sessionOf(pen, payload.session, payload.wall);
+  session.whole = true;
+  for (const area of payload.areas) grow(session, area.area, area);
 }
 
 function hearLive(pen, payload, now_s) {
@@ -164,8 +196,7 @@ function hearLive(pen, payload, now_s) {
 /** A record of the journal. One of another session counts if it is newer; after an outage old ones come late. */
 function hearRecord(pen, payload, now_s, kind) {
   const live = pen.live && now_s - pen.live_s <= HOLDS_S.live;
-  const other = payload.session !== pen.session.id;
-  if (other && (live || payload.wall < pen.session.wall)) return;
+  if (isOlder(pen, payload) || (live && payload.session !== pen.session.id)) return;
   const session = sessionOf(pen, payload.session, payload.wall);
   session.whole ||= payload.seq === 1;
   if (kind === "pass") grow(session, payload.area, { passes: payload.pass_index });
@@ -181,6 +212,10 @@ function hearEvent(session, { kind, body, wall, seq }) {
   session.notes = [{ seq, wall, text: said.slice(0, 200) }, ...session.notes]
     .sort((a, b) => b.seq - a.seq)
     .slice(0, MOST_NOTES);
+}
+
+function isOlder(pen, { session, wall }) {
+  return session !== pen.session.id && wall < pen.session.wall;
 }
 
 function emptySession(id = "") {
@@ -220,6 +255,17 @@ function stateView(pen, silent_s) {
   return { word, look, detail: latch ? latch.replaceAll("_", " ") : "" };
 }
 
+/** Why a pen calls for a person: { kind, text }; undefined if it does not. One that was never heard calls nobody. */
+function callOf(pen, { word, look, detail }, advice, connected) {
+  if (!pen.spoke) return undefined;
+  const text = [word, detail].filter(Boolean).join(": ");
+  if (word === "STOPPED" || look === "fault") return { kind: look, text };
+  if (pen.status === "offline") return pen.reason === LEFT ? undefined : { kind: "lost", text };
+  const busy = pen.state && pen.state.state !== "idle";
+  if (word === DASH) return busy && connected ? { kind: "lost", text: `no word, ${detail}` } : undefined;
+  return advice ? { kind: "advice", text: advice } : undefined;
+}
+
 function stateWord(state, latch) {
   if (state === "latched") return FAULTS.has(latch) ? ["FAULT", "fault"] : ["STOPPED", "stopped"];
   return Object.hasOwn(STATES, state) ? STATES[state] : [state.toUpperCase(), "unknown"];
@@ -244,8 +290,9 @@ function timeOfDay(wall) {
   return Number.isNaN(date.getTime()) ? DASH : date.toLocaleTimeString("en-GB");
 }
 
-function brokerTrouble({ refusal, since_s }, now_s) {
-  return refusal || `no connection for ${span(now_s - since_s)}, trying again`;
+function brokerTrouble({ refusal, since_s, met }, now_s) {
+  const gone = `no connection for ${span(now_s - since_s)}, trying again`;
+  return refusal || (met || now_s < DOUBT_S ? gone : `${gone}. ${DOUBT}`);
 }
 
 function shortName(url) {
