@@ -1,0 +1,55 @@
+"""Reads a journal that another program may be writing: no lock is taken, and nothing is written."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from pen_controller.journal import NAME, Record, SessionInfo
+from pen_controller.journal_file import APPLICATION_ID, SCHEMA_VERSION, JournalError
+
+
+def sessions(path: Path) -> list[SessionInfo]:
+    """Return what a journal holds of each session, the oldest first.
+
+    Raises:
+        JournalError: it is not there, is no journal, is of another version, or cannot be read.
+    """
+    sql = """SELECT session, pen, count(*), count(out_seq), min(wall), max(wall)
+        FROM record GROUP BY session ORDER BY min(id)"""
+    with _opened(path) as db:
+        return [SessionInfo(*row) for row in db.execute(sql)]
+
+
+def records(path: Path, session: str | None = None) -> list[Record]:
+    """Return all records of a session, in order; of the newest if none is named.
+
+    Raises:
+        JournalError: as `sessions`.
+        ValueError: the journal has no such session, or none at all.
+    """
+    sql = """SELECT id, session, seq, topic, out_seq, kind, pen, pen_t_us, wall, body FROM record
+        WHERE session = coalesce(?, (SELECT session FROM record ORDER BY id DESC LIMIT 1)) ORDER BY seq"""
+    with _opened(path) as db:
+        found = [Record(*row) for row in db.execute(sql, (session,))]
+    if not found:
+        wanted = f"no session {session}: pen report --list shows those it has" if session else "it is empty"
+        raise ValueError(f"journal {path}: {wanted}")
+    if not NAME.fullmatch(found[0].session):  # by which files are called
+        raise ValueError(f"journal {path}: session {found[0].session!r} is no name: this program did not write it")
+    return found
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    if not path.is_file():
+        raise JournalError(f"journal {path}: it is not there: give the one that 'pen run' named, with --journal")
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            (application,) = db.execute("PRAGMA application_id").fetchone()
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+                raise JournalError(f"journal {path}: it is no journal of version {SCHEMA_VERSION}: choose another file")
+            yield db
+    except sqlite3.Error as error:
+        raise JournalError.of(path, error) from error
