@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from pen_controller.clinic import commands as clinic_commands
 from pen_controller.recorder import commands as recorder_commands
+from pen_controller.report import commands as report_commands
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +42,10 @@ URL_FORMS = "serial:///dev/ttyUSB0, serial:COM3, socket://HOST:PORT or ble:NAME"
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 Broker = Annotated[
     str | None,
-    typer.Option(help="mqtt://[USER@]HOST[:PORT]; without it an embedded broker runs on this machine meanwhile."),
+    typer.Option(help=f"{recorder_commands.BROKER_FORMS} Without it an embedded broker runs here meanwhile."),
+]
+HomeAssistant = Annotated[
+    bool | None, typer.Option(help="Show the pen in Home Assistant at this broker, or take it out again.")
 ]
 Journal = Annotated[Path | None, typer.Option(help="SQLite file of the record; by default in your data folder.")]
 ConfigFolder = Annotated[Path | None, typer.Option("--config", help="Folder of configuration files; default: shipped.")]
@@ -128,6 +133,10 @@ def run(
     broker: Broker = None,
     journal: Journal = None,
     config: ConfigFolder = None,
+    prepared: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Answers to what is asked before needles are armed, TOML; see configs."),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Start each area without asking; never resumes by itself.")
     ] = False,
@@ -139,20 +148,38 @@ def run(
         bool, typer.Option("--new", help="Begin another treatment, though the pen's last one was never ended.")
     ] = False,
     telemetry: Annotated[bool, typer.Option(help="Publish over MQTT.")] = True,
+    home_assistant: HomeAssistant = None,
     as_json: AsJson = False,
 ) -> None:
     """Treat the areas of a plan, one after the other, inside the limits of each.
 
     Ctrl-C stops the needles. After any stop or lost line you are asked before anything goes on. With a pen that has no
     motion sensor there are no passes: an area is done at the density that as many passes should come to.
+
+    What must be known before needles are armed is asked first; a simulated pen may do without, to practise.
     """
     from pen_controller.files import data_folder
 
+    if home_assistant is not None and not telemetry:
+        _fail(BAD_USAGE, "Home Assistant hears of a pen over MQTT: leave out --no-telemetry")
     loaded, wanted = _load_plan(plan, config)
     console = _console(quiet=as_json)
     path = journal or data_folder() / "journal.sqlite"
     figures, ended = _run(
-        _treat(wanted, loaded, pen, path, console, broker=broker, publish=telemetry, yes=yes, resume=resume, new=new)
+        _treat(
+            wanted,
+            loaded,
+            pen,
+            path,
+            console,
+            prepared=prepared,
+            broker=broker,
+            publish=telemetry,
+            yes=yes,
+            resume=resume,
+            new=new,
+            home_assistant=home_assistant,
+        )
     )
     if as_json:
         print(json.dumps(figures))
@@ -164,27 +191,41 @@ def run(
     if ended is not None:
         _fail(_status_of(ended), str(ended))
     if figures["published"] is False:
-        _fail(NO_TELEMETRY, "not all records reached the broker; they wait in the journal for the next run")
+        why = f" ({figures['trouble']})" if figures["trouble"] else ""
+        _fail(NO_TELEMETRY, f"not all records reached the broker{why}; they wait in the journal for the next run")
 
 
 @app.command()
 def watch(
-    broker: Annotated[str, typer.Option(help="mqtt://[USER@]HOST[:PORT]")] = DEFAULT_BROKER,
+    broker: Annotated[str, typer.Option(help=recorder_commands.BROKER_FORMS)] = DEFAULT_BROKER,
+    site: Annotated[list[str] | None, typer.Option(help="Of this site only; more than once for several.")] = None,
+    pen: Annotated[list[str] | None, typer.Option(help="Of this pen only; more than once for several.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Of this kind only, as pass,event; more than once for several.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each message as a line of JSON.")] = False,
 ) -> None:
-    """Show all pens of a broker live, from MQTT alone. Ctrl-C ends it."""
+    """Show the pens of a broker live, from MQTT alone. Ctrl-C ends it."""
     from rich.console import Console
 
+    from pen_controller.telemetry.topics import subscriptions
     from pen_controller.telemetry.watch import watch as show
 
-    _run(show(broker, as_json=as_json, console=Console(stderr=as_json)), until_interrupted=True)
+    kinds = [name for text in kind or () for name in text.split(",")]
+    try:
+        wanted = subscriptions(site or (), pen or (), kinds)
+    except ValueError as error:
+        _fail(BAD_USAGE, str(error))
+    _run(show(broker, as_json=as_json, console=Console(stderr=as_json), wanted=wanted), until_interrupted=True)
 
 
 @app.command()
 def dashboard(
     broker_ws: Annotated[
         list[str] | None,
-        typer.Option(help="ws://HOST[:PORT][/PATH] of a broker, more than once for several; the embedded one if none."),
+        typer.Option(
+            help="ws://HOST:PORT/PATH of a broker, or wss://, more than once for several; else the embedded one."
+        ),
     ] = None,
     site: Annotated[
         list[str] | None, typer.Option(help="Show the pens of this site only; more than once for several.")
@@ -211,6 +252,7 @@ def demo(
     broker: Broker = None,
     journal: Journal = None,
     ble: Annotated[bool, typer.Option("--ble", help="Reach the pen over Bluetooth LE, without a radio.")] = False,
+    home_assistant: HomeAssistant = None,
     as_json: AsJson = False,
 ) -> None:
     """See it all in under a minute: a simulated pen, a treatment, a refusal, a pulled cable, telemetry.
@@ -222,7 +264,9 @@ def demo(
 
     console = _console(quiet=as_json)
     path = journal or data_folder() / "demo.sqlite"
-    figures = _run(show.run_demo(console, seed=seed, broker=broker, journal=path, ble=ble))
+    figures = _run(
+        show.run_demo(console, seed=seed, broker=broker, journal=path, ble=ble, home_assistant=home_assistant)
+    )
     if as_json:
         print(json.dumps(figures))
     else:
@@ -279,6 +323,7 @@ def _run(work: Coroutine[Any, Any, Any], *, until_interrupted: bool = False) -> 
     from pen_controller.outcomes import RefusedError
     from pen_controller.pen import LimitError
     from pen_controller.telemetry.broker import BrokerError
+    from pen_controller.telemetry.refusals import AccessError
 
     try:
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop if until_interrupted else None) as runner:
@@ -291,7 +336,7 @@ def _run(work: Coroutine[Any, Any, Any], *, until_interrupted: bool = False) -> 
         _fail(_status_of(error), str(error))
     except (ConfigError, JournalError, NobodyError, ValueError, OSError) as error:
         _fail(BAD_USAGE, str(error))
-    except (BrokerError, ImportError) as error:
+    except (BrokerError, AccessError, ImportError) as error:
         _fail(NO_TELEMETRY, str(error))
 
 
@@ -357,21 +402,24 @@ async def _treat(
     journal: Path,
     console: "Console",
     *,
+    prepared: Path | None,
     broker: str | None,
     publish: bool,
     yes: bool,
     resume: str | None,
     new: bool,
+    home_assistant: bool | None,
 ) -> tuple[dict[str, Any], Exception | None]:
     """Treat a plan; return the figures, and what ended it early, if anything did."""
     from pen_controller.console import NobodyError, Typist, report, run_plan
     from pen_controller.errors import PenError
     from pen_controller.outcomes import RefusedError, StoppedError
+    from pen_controller.preparation import Preparation
+    from pen_controller.questionnaire import load_answers, prepare
     from pen_controller.service import broker_for, treatment_service
-    from pen_controller.telemetry.mqtt import broker_url
 
-    if broker is not None:
-        broker_url(broker)
+    answers = load_answers(prepared) if prepared else []
+    person = Typist(console, go_on=yes)
     ended: Exception | None = None
     async with contextlib.AsyncExitStack() as stack:
         say = partial(console.print, highlight=False, soft_wrap=True)
@@ -383,22 +431,34 @@ async def _treat(
             broker=url,
             indication=plan.indication,
             fitzpatrick=plan.fitzpatrick,
+            preparation=Preparation() if prepared else None,
             resume=resume,
             leave_unended=new,
+            home_assistant=home_assistant,
+            say=say,
         ) as service:
             complete = False
             try:
-                complete = await run_plan(service, plan, Typist(console, go_on=yes), console)
+                await prepare(service.treatment.intake, plan, config, answers, person.ask, say)
+                await service.treatment.plan(plan.areas)
+                complete = await run_plan(service, plan, person, console)
             except (PenError, RefusedError, NobodyError) as error:
                 ended = error
                 # A person who ends it raises `StoppedError`; a refusal at the start is no treatment under way.
                 if not isinstance(error, StoppedError) and (resume or not isinstance(error, RefusedError)):
                     service.treatment.stay_open()
-        how = {"complete": complete, "published": service.all_published, "ended": str(ended) if ended else None}
+        how = {
+            "complete": complete,
+            "published": service.all_published,
+            "trouble": service.trouble,
+            "ended": str(ended) if ended else None,
+        }
         return report(service) | how, ended
 
 
+clinic_commands.register(app)
 recorder_commands.register(app)
+report_commands.register(app)
 
 
 def main() -> None:

@@ -13,6 +13,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from pen_controller import questions
+from pen_controller.questions import Advice, Question, Step
+from pen_controller.texts import check_texts
 from pen_controller.toml_file import ConfigError, Problem, TomlFile
 
 __all__ = ["ConfigError", "Problem"]
@@ -20,7 +23,8 @@ __all__ = ["ConfigError", "Problem"]
 PROPOSED = "project default, not sourced"
 """The source of a figure that this project proposes and no publication gives."""
 
-KINDS = ("areas", "indications", "skin", "pens", "cartridges", "clinic")  # the files, without .toml
+KINDS = ("areas", "indications", "skin", "pens", "cartridges", "screening", "checklist", "aftercare", "clinic")
+"""The files, without `.toml`."""
 _ASCENDING = ("min", "typical", "warn", "hard", "max")
 
 Positive = Annotated[float, Field(gt=0)]
@@ -215,7 +219,7 @@ class ClinicArea(_Model):
 class Clinic(_Model):
     """One clinic: its name in topics, the pens it allows, what it narrows."""
 
-    site: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    site: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     min_interval_days: Count
     pens: Names
     areas: Mapping[str, ClinicArea]
@@ -230,17 +234,24 @@ class Config(_Model):
     skin: Mapping[int, SkinType]
     pens: Mapping[str, PenProfile]
     cartridges: Mapping[str, Cartridge]
+    screening: Mapping[str, Question]
+    checklist: Mapping[str, Step]
+    aftercare: Mapping[str, Advice]
     clinic: Clinic
 
 
 class PlanArea(_Model):
-    """One area of a plan; a size left out in the file is the area's typical one."""
+    """One area of a plan.
+
+    A size left out in the file is the area's typical one, an indication left out is the plan's.
+    """
 
     area: str
     depth_mm: Positive
     rate_hz: Positive
     passes: Count
     size_cm2: Positive
+    indication: str | None = None
 
 
 class Plan(_Model):
@@ -285,7 +296,7 @@ def check(path: Path) -> list[Problem]:
     """Find every problem of a directory (once it loads, of its `plans/` too) or of one file.
 
     One file is checked against the shipped others. Its name says its kind (`areas.toml`, ...);
-    under any other name it is a clinic if it has the key `site`, else a plan.
+    under any other name it is a clinic if it has the key `site`, texts if it has `language`, else a plan.
     """
     problems: list[Problem] = []
     if path.is_dir():
@@ -298,7 +309,9 @@ def check(path: Path) -> list[Problem]:
     kind = path.stem if path.stem in KINDS else "clinic" if "site" in file.raw else "plan"
     if file.broken:
         return problems
-    if kind == "plan":
+    if "language" in file.raw:
+        check_texts(file)
+    elif kind == "plan":
         _plan(file, load())
     else:
         _build(_shipped() | {kind: (str(path), path)}, problems)
@@ -334,6 +347,9 @@ def _build(sources: Mapping[str, _Source], problems: list[Problem]) -> Config | 
     skin = file["skin"].take("types", SkinType)
     pens = file["pens"].take("pens", PenProfile)
     cartridges = file["cartridges"].take("cartridges", Cartridge)
+    screening = questions.take(file["screening"], "screening", Question)
+    checklist = questions.take_steps(file["checklist"])
+    aftercare = questions.take(file["aftercare"], "aftercare", Advice)
     narrowed = file["clinic"].take("areas", ClinicArea, optional=True)
     clinic = file["clinic"].rest(Clinic, areas=narrowed)
     for each in file.values():
@@ -354,6 +370,9 @@ def _build(sources: Mapping[str, _Source], problems: list[Problem]) -> Config | 
         skin={int(name): entry for name, entry in skin.items()},
         pens=pens,
         cartridges=cartridges,
+        screening=screening,
+        checklist=checklist,
+        aftercare=aftercare,
         clinic=clinic,
     )
 
@@ -405,6 +424,8 @@ def _plan(file: TomlFile, config: Config) -> Plan | None:
             file.known(f"areas[{i}].area", [name], config.areas)
             area = config.areas.get(name)
             entry.setdefault("size_cm2", area.size_cm2.typical if area else 1.0)
+        if isinstance(entry, dict) and isinstance(name := entry.get("indication"), str):
+            file.known(f"areas[{i}].indication", [name], config.indications)
     if isinstance(name := file.raw.get("indication"), str):
         file.known("indication", [name], config.indications)
     return file.rest(Plan)

@@ -13,11 +13,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from pen_controller.config import Plan, PlanArea
-from pen_controller.counts import AreaCount
+from pen_controller.counts import AreaCount, Live
 from pen_controller.errors import LinkError
 from pen_controller.outcomes import ClosedError, StoppedError
 from pen_controller.service import Service
-from pen_controller.treatment import Live, Treatment
+from pen_controller.treatment import Treatment
 from protocols.words import PenState
 
 
@@ -61,25 +61,27 @@ class Typist:
         what = (
             f"{area.area}: {area.depth_mm:g} mm, {area.rate_hz:g} Hz, {area.passes} passes over {area.size_cm2:g} cm2"
         )
-        return await self._ask(f"Next {what}. Enter starts the needles, s skips: ") != "s"
+        return (await self.ask(f"Next {what}. Enter starts the needles, s skips: ")).lower() != "s"
 
     async def reconnect(self, reason: str) -> bool:
         """See `Person.reconnect`."""
         self._say_stopped(reason)
-        return await self._ask("Put the line right. Enter tries again, q ends the treatment: ") != "q"
+        return (await self.ask("Put the line right. Enter tries again, q ends the treatment: ")).lower() != "q"
 
     async def resume(self, area: PlanArea, reason: str) -> bool:
         """See `Person.resume`."""
         self._say_stopped(reason)
-        return (
-            await self._ask(f"Resume {area.area} with what is left of it? y resumes, Enter ends the treatment: ") == "y"
-        )
+        question = f"Resume {area.area} with what is left of it? y resumes, Enter ends the treatment: "
+        return (await self.ask(question)).lower() == "y"
 
     def _say_stopped(self, reason: str) -> None:
         self._console.print("[bold red]Stopped[/]:", reason, highlight=False)
 
-    async def _ask(self, question: str) -> str:
-        """Read one line. A thread waits for it, so that the lease goes on; it does not keep the program alive."""
+    async def ask(self, question: str) -> str:
+        """Read one line, without the blanks around it.
+
+        A thread waits for it, so that the lease goes on; it does not keep the program alive.
+        """
         _forget_typed()
         self._console.print(question, end="")
         loop = asyncio.get_running_loop()
@@ -97,8 +99,11 @@ class Typist:
         threading.Thread(target=read, daemon=True).start()
         line = await answer
         if not line:
-            raise NobodyError("nobody answers at standard input; --yes starts areas, but after a stop a person resumes")
-        return line.strip().lower()
+            raise NobodyError(
+                "nobody answers at standard input; --prepared answers what is asked before, --yes starts areas, "
+                "but after a stop a person resumes"
+            )
+        return line.strip()
 
 
 def _forget_typed() -> None:

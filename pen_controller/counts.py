@@ -8,7 +8,7 @@ happened counts against the hard limits.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pen_controller.config import Config
 from pen_controller.guard import RATE_TOLERANCE
@@ -240,6 +240,15 @@ class AreaCount:
                 self.warned.add(name)
                 self.warnings.append(f"{_titled(self.area)}: {_reached(limit)}, the figure to warn at")
                 yield limit
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is happening now, for a screen: the area, the newest sample (dtype SAMPLE), the most urgent alert if any."""
+
+    area: AreaCount
+    sample: Any
+    alert: Alert | None
 
 
 def closing(area: str, limit: Limit) -> str:

@@ -9,8 +9,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import sys
-import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,20 +23,19 @@ from rich.table import Table
 from pen_controller import config as configuration
 from pen_controller.config import Config, Plan, PlanArea
 from pen_controller.console import report, run_plan, table_of
-from pen_controller.errors import LinkError
+from pen_controller.counts import Live
 from pen_controller.journal import Journal, Record
 from pen_controller.outcomes import RefusedError
+from pen_controller.practice import READY_S, SimulatedLine, python, simulated
 from pen_controller.service import Service, broker_for, treatment_service
 from pen_controller.telemetry.broker import BrokerError
 from pen_controller.telemetry.watch import LISTENING
-from pen_controller.treatment import Live
 from protocols.words import Cause
 
 UNPLUGGED_S = 1.0
 PULL_AT_PASSES = 1
 TOO_DEEP_MM = 0.6
 LEASE_BOUND_US = 250_000
-READY_S = 20.0
 
 
 @dataclass(slots=True)
@@ -54,7 +51,7 @@ class _Cable:
 class _Script:
     """Stands in for the person, and pulls the cable once."""
 
-    def __init__(self, simulator: Process, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(self, simulator: SimulatedLine, plan: Plan, say: Callable[[str], None]) -> None:
         self.cable = _Cable()
         self._simulator, self._say = simulator, say
         self._pull_in = plan.areas[min(1, len(plan.areas) - 1)].area
@@ -68,7 +65,7 @@ class _Script:
         if not self.cable.pulled and live.area.area == self._pull_in and (live.area.passes or 0) >= PULL_AT_PASSES:
             self.cable.pulled, self.cable.area = True, live.area.area
             self._pulled_s = time.monotonic()
-            _command(self._simulator, f"unplug {UNPLUGGED_S}")
+            self._simulator.tell(f"unplug {UNPLUGGED_S}")
 
     async def reconnect(self, reason: str) -> bool:
         self.cable.noticed_ms = round((time.monotonic() - self._pulled_s) * 1000, 1)
@@ -83,13 +80,14 @@ class _Script:
         return self.cable.pulled and self._tries == 1
 
 
-def _command(simulator: Process, line: str) -> None:
-    if simulator.stdin is not None:
-        simulator.stdin.write(f"{line}\n".encode())
-
-
 async def run_demo(
-    console: Console, *, seed: int, broker: str | None, journal: Path, ble: bool = False
+    console: Console,
+    *,
+    seed: int,
+    broker: str | None,
+    journal: Path,
+    ble: bool = False,
+    home_assistant: bool | None = None,
 ) -> dict[str, Any]:
     """Run the demonstration; return its figures, `good` among them.
 
@@ -99,6 +97,7 @@ async def run_demo(
         broker: a broker's URL; None starts the embedded one.
         journal: where the record goes.
         ble: reach the pen over Bluetooth LE, without a radio.
+        home_assistant: see `treatment_service`.
 
     Raises:
         PenError, BrokerError, ImportError: a part does not start.
@@ -111,13 +110,19 @@ async def run_demo(
         console.print(text, style="bold", highlight=False)
 
     async with contextlib.AsyncExitStack() as stack:
-        simulator, url = await stack.enter_async_context(_simulator(seed, plan.areas[0].size_cm2, ble=ble))
-        say(f"Simulated pen in a process of its own: {url}")
+        simulator = await stack.enter_async_context(simulated(seed, zone_cm2=plan.areas[0].size_cm2, ble=ble))
+        say(f"Simulated pen in a process of its own: {simulator.url}")
         broker_url = await stack.enter_async_context(broker_for(broker, say))
         subscriber = await stack.enter_async_context(_subscriber(broker_url))
         script = _Script(simulator, plan, say)
         async with treatment_service(
-            url, journal, config, broker=broker_url, indication=plan.indication, fitzpatrick=plan.fitzpatrick
+            simulator.url,
+            journal,
+            config,
+            broker=broker_url,
+            indication=plan.indication,
+            fitzpatrick=plan.fitzpatrick,
+            home_assistant=home_assistant,
         ) as service:
             service.treatment.watchers.append(script.watch)
             await _ask_too_much(service, config, plan, say)
@@ -147,40 +152,7 @@ async def _reopened(service: Service) -> AsyncIterator[list[Record]]:
         yield journal.read(service.treatment.session, limit=1_000_000)
 
 
-# --- the other processes ---------------------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def _process(*arguments: str, stderr: int | None = None) -> AsyncIterator[Process]:
-    """A Python module as its own process, ended when the block ends."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *arguments, stdin=PIPE, stdout=PIPE, stderr=stderr
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.communicate()
-
-
-@contextlib.asynccontextmanager
-async def _simulator(seed: int, zone_cm2: float, *, ble: bool) -> AsyncIterator[tuple[Process, str]]:
-    """`pen-sim` in the air, on a pseudo-terminal, or on TCP where there is none; with the URL to reach it by."""
-    with tempfile.TemporaryDirectory(prefix="pen-demo-") as folder:
-        line = ["tcp"] if sys.platform == "win32" else ["serial", "--link", folder]
-        line = ["ble", "--hci", "tcp-server:127.0.0.1:0"] if ble else line
-        options = ["--json", "--control", "--seed", str(seed), "--zone-cm2", str(zone_cm2)]
-        async with _process("simulator", *line, *options) as process:
-            announced = b""
-            if process.stdout is None:
-                raise LinkError("the simulator has no output")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(READY_S):
-                    announced = await process.stdout.readline()
-            if not announced:
-                raise LinkError("the simulator did not start")
-            yield process, json.loads(announced)["url"]
+# --- the subscriber ---------------------------------------------------------------------------------------------
 
 
 class _Subscriber:
@@ -214,7 +186,7 @@ class _Subscriber:
 
 @contextlib.asynccontextmanager
 async def _subscriber(broker_url: str) -> AsyncIterator[_Subscriber]:
-    async with _process("pen_controller", "watch", "--json", "--broker", broker_url, stderr=PIPE) as process:
+    async with python("pen_controller", "watch", "--json", "--broker", broker_url, stderr=PIPE) as process:
         await _listening(process)
         subscriber = _Subscriber(process)
         listening = asyncio.create_task(subscriber.listen(), name="listen to the subscriber")

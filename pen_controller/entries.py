@@ -1,16 +1,34 @@
 """What a treatment writes on the record: bodies of records, ready for JSON. No I/O."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from pen_controller.config import PlanArea
 from pen_controller.counts import AreaCount
 from pen_controller.limits import Grant, Limit, Refusal, Request
 from pen_controller.passes import Pass
 from pen_controller.technique import Alert
-from protocols.messages import Event
+from protocols.messages import Event, Identity
 
 Body = dict[str, Any]
+
+PATIENT = frozenset({"indication", "skin", "preparation"})
+"""Layers and names of limits that say something about the patient: what holds one of these is not published."""
+
+
+def introduced(pen: Identity) -> Body:
+    """Which pen it is."""
+    return {"model": pen.model, "firmware": pen.firmware, "udi": pen.udi}
+
+
+def planned(wanted: PlanArea, indication: str) -> Body:
+    """What is planned for an area; `indication` is that of areas that name none."""
+    return {
+        **started(wanted),
+        "passes": wanted.passes,
+        "size_cm2": wanted.size_cm2,
+        "indication": wanted.indication or indication,
+    }
 
 
 def armed(count: AreaCount, grant: Grant) -> Body:
@@ -24,6 +42,13 @@ def armed(count: AreaCount, grant: Grant) -> Body:
         "force_cap_mn": round(grant.force_cap_n * 1000),
         "stroke_budget": grant.stroke_budget,
         "cartridge_id": str(grant.cartridge_id),
+    }
+
+
+def granted(grant: Grant) -> Body:
+    """Which limits the caps come from, and what was warned of: these may tell of the patient, and are not published."""
+    return {
+        "area": grant.area,
         "limits": [asdict(limit) for limit in grant.limits],
         "warnings": list(grant.warnings),
     }
@@ -81,7 +106,12 @@ def alerted(area: str, alert: Alert) -> Body:
 
 def refused(refusal: Refusal, request: Request) -> Body:
     """A refusal. What says something about the patient is left out."""
-    return {**asdict(refusal), "request": asdict(request) | {"fitzpatrick": None}}
+    return {**asdict(refusal), "request": asdict(request) | {"fitzpatrick": None, "indication": None}}
+
+
+def outlet(refusal: Refusal) -> Literal["event"] | None:
+    """Where a refusal is published; one that tells of the patient is not."""
+    return None if PATIENT & {refusal.limit.layer, refusal.limit.name} else "event"
 
 
 def bound(area: str, limit: Limit, text: str) -> Body:
@@ -116,3 +146,9 @@ def summed(count: AreaCount, refusals: int) -> Body:
         "refusals": refusals,
         "how": figures.how,
     }
+
+
+def ended(areas: list[Body], refusals: int) -> Body:
+    """What the whole treatment came to, and how often a limit refused."""
+    totals = {key: sum(area[key] or 0 for area in areas) for key in ("passes", "strokes", "punctures")}
+    return {"areas": areas, "totals": totals | {"refusals": refusals}}

@@ -14,7 +14,9 @@ from typing import Literal, TypeGuard
 
 from pen_controller.config import PROPOSED, Config, PenProfile
 
-Layer = Literal["area", "indication", "skin", "clinic", "pen profile", "firmware envelope", "cartridge", "request"]
+Layer = Literal[
+    "area", "indication", "skin", "clinic", "pen profile", "firmware envelope", "cartridge", "preparation", "request"
+]
 
 RULE = "project rule: what is unknown permits nothing"
 REPORTED = "reported by the pen itself"
@@ -202,6 +204,20 @@ def authorize(
         warnings=_warnings(request, delivered, config, layers),
     )
     return grant.refuse_setpoint(request.depth_mm, request.rate_hz) or grant
+
+
+def caps(
+    area: str, indication: str, fitzpatrick: int, *, config: Config, envelope: Envelope, pen_profile: str
+) -> tuple[dict[str, Limit], dict[str, Limit]]:
+    """The most and the least that can be asked for, each by name (depth, rate, ...); for offers and for controls.
+
+    Raises:
+        KeyError: one of the names is not in the configuration.
+    """
+    pen = config.pens[pen_profile]
+    asked = Request(area, indication, fitzpatrick, 0.0, 0.0, 0, 0.0)
+    floors = {limit.name: limit for limit in _floors(pen, envelope)}
+    return _least(_layers(asked, config, pen), envelope), floors
 
 
 def _layers(request: Request, config: Config, pen: PenProfile) -> list[tuple[Layer, object]]:

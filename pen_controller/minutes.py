@@ -8,7 +8,7 @@ from typing import Any
 from pen_controller import entries
 from pen_controller.counts import AreaCount
 from pen_controller.errors import CommandLostError, PenRefusedError
-from pen_controller.journal import Journal, JournalError, Outlet
+from pen_controller.journal import Journal, JournalError, Outlet, Record
 from pen_controller.passes import Finished
 from pen_controller.pen import LimitError, Pen
 
@@ -39,11 +39,15 @@ class Minutes:
         """Why nothing more can be written."""
         return self._journal.failed
 
-    async def write(self, kind: str, body: Mapping[str, Any], topic: Outlet | None = "event") -> None:
+    async def write(self, kind: str, body: Mapping[str, Any], topic: Outlet | None = "event") -> Record:
         """Put something on the record; on the disk when this returns. Raises `JournalError`."""
-        await self._journal.append(
+        return await self._journal.append(
             self.session, kind, body, pen=self._pen.identity.serial, pen_t_us=self._pen.state.t_us, topic=topic
         )
+
+    def read(self, seq: int) -> Record | None:
+        """The record of this number in the session, if there is one. Raises `JournalError`."""
+        return next((each for each in self._journal.read(self.session, seq - 1, 1) if each.seq == seq), None)
 
     def post(
         self, kind: str, body: Mapping[str, Any], pen_t_us: int | None = None, topic: Outlet | None = "event"

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pen_controller.answers import ANSWERS, read_answer
 from pen_controller.config import Config
 from pen_controller.counts import AreaCount, Given, PenCounters, counted
 from pen_controller.journal import Journal, Record
 from pen_controller.limits import Limit, Refusal
+from pen_controller.preparation import Preparation
 from protocols.messages import Identity
 
 ALL = 1 << 31
@@ -20,6 +22,7 @@ class Left:
 
     `ran` is the area whose needles ran last: the pen's counters may have gone on beyond what was counted. `events` is
     the number of the pen's last event on the record, of boot `boot_id`. `interrupted` says why a person has to resume.
+    `preparation` is None where none was asked.
     """
 
     session: str
@@ -27,9 +30,12 @@ class Left:
     interrupted: str = ""
     indication: str = ""
     fitzpatrick: int = 0
+    preparation: Preparation | None = None
     boot_id: int = 0
     events: int = 0
     areas: dict[str, AreaCount] = field(default_factory=dict)
+    granted: dict[str, dict[str, Limit]] = field(default_factory=dict)
+    """By area, the hard limits of the newest grant."""
     refusals: list[tuple[str, Refusal]] = field(default_factory=list)
     ran: AreaCount | None = None
 
@@ -65,11 +71,16 @@ def read(journal: Journal, session: str, *, config: Config, pen: Identity) -> Le
 
 def _begun(left: Left, record: Record, _: Config, __: Identity) -> None:
     body = record.body
-    left.indication, left.token, left.boot_id = body["indication"], body["treatment"], body["boot_id"]
+    left.token, left.boot_id = body["treatment"], body["boot_id"]
+    left.preparation = None if body.get("practice", True) else Preparation()
+
+
+def _answered(left: Left, record: Record, _: Config, __: Identity) -> None:
+    left.preparation = (left.preparation or Preparation()).taking(read_answer(record.kind, record.body))
 
 
 def _skin(left: Left, record: Record, _: Config, __: Identity) -> None:
-    left.fitzpatrick = record.body["fitzpatrick"]
+    left.indication, left.fitzpatrick = record.body["indication"], record.body["fitzpatrick"]
 
 
 def _booted(left: Left, record: Record, _: Config, __: Identity) -> None:
@@ -81,13 +92,17 @@ def _event(left: Left, record: Record, _: Config, __: Identity) -> None:
     left.events = record.body["number"]
 
 
+def _grant(left: Left, record: Record, _: Config, __: Identity) -> None:
+    left.granted[record.body["area"]] = {limit["name"]: Limit(**limit) for limit in record.body["limits"]}
+
+
 def _intent(left: Left, record: Record, config: Config, pen: Identity) -> None:
     body = record.body
     if body["command"] != "arm":
         return
     if body["area"] not in left.areas:
         left.areas[body["area"]] = counted(body["area"], body["size_cm2"], body["needles"], config=config, pen=pen)
-    left.areas[body["area"]].hard = {limit["name"]: Limit(**limit) for limit in body["limits"]}
+    left.areas[body["area"]].hard = left.granted[body["area"]]
 
 
 def _progress(left: Left, record: Record, _: Config, __: Identity) -> None:
@@ -122,10 +137,12 @@ def _refusal(left: Left, record: Record, _: Config, __: Identity) -> None:
 _READERS: dict[str, Callable[[Left, Record, Config, Identity], Any]] = {
     "treatment_begun": _begun,
     "skin": _skin,
+    **dict.fromkeys(ANSWERS, _answered),
     "treatment_restored": _booted,
     "reconnected": _booted,
     "pen_event": _event,
     "earlier_pen_event": _event,
+    "grant": _grant,
     "intent": _intent,
     "progress": _progress,
     "pass": _pass,

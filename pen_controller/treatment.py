@@ -5,45 +5,35 @@ counts -> journal -> whoever watches. Nothing resumes by itself: after a stop, a
 a person calls `resume`.
 """
 
-import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from pen_controller import entries, limits, recovery, reported
 from pen_controller.config import Config, PlanArea
-from pen_controller.counts import AreaCount, PenCounters, closing, counted
+from pen_controller.counts import AreaCount, Live, PenCounters, closing, counted
 from pen_controller.errors import CommandLostError, LinkError, PenError, PenRefusedError, UncertainError
+from pen_controller.home import sample_at_home
+from pen_controller.intake import Intake
 from pen_controller.journal import Journal
 from pen_controller.limits import Delivered, Grant, Refusal, Request
 from pen_controller.minutes import Minutes
 from pen_controller.outcomes import ClosedError, RefusedError, StoppedError
 from pen_controller.pen import BLIND_S, Pen
+from pen_controller.preparation import Preparation
 from pen_controller.recovery import Left
-from pen_controller.technique import Alert
+from pen_controller.steering import Run
 from protocols.messages import WRAP, is_newer
 from protocols.samples import SampleArray
 from protocols.words import Cause, PenState, Result, SampleFlag
 
-HOME_S = 1.0
-"""How long to wait for a sample of needles that are in; the slowest pen has them home in a tenth of that."""
 START_S = 1.0
 """How long the outcome of a start may be unknown."""
-PROGRESS_S = 1.0
+PROGRESS_S = 0.5
 """How often the record says how far a run has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """What is happening now, for a screen: the area, the newest sample (dtype SAMPLE), the most urgent alert if any."""
-
-    area: AreaCount
-    sample: Any
-    alert: Alert | None
 
 
 class Treatment:
@@ -53,12 +43,21 @@ class Treatment:
         pen: open and claimed.
         journal: where every step is recorded.
         config: the clinic's configuration.
-        indication: a key of the configuration's indications.
-        fitzpatrick: skin type, 1 to 6.
+        indication: a key of the configuration's indications, of areas that name none; the case's first, if left out.
+        fitzpatrick: skin type, 1 to 6; the case's, once it is entered.
+        preparation: what was answered already, and the sign that all of it must be (`Intake`); None is practice.
     """
 
     def __init__(
-        self, pen: Pen, journal: Journal, config: Config, indication: str, fitzpatrick: int, *, left: Left | None = None
+        self,
+        pen: Pen,
+        journal: Journal,
+        config: Config,
+        indication: str = "",
+        fitzpatrick: int = 0,
+        *,
+        preparation: Preparation | None = None,
+        left: Left | None = None,
     ) -> None:
         left = left or Left(f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}", secrets.randbits(31) + 1)
         self.session = left.session
@@ -70,15 +69,19 @@ class Treatment:
         self.watchers: list[Callable[[Live], None]] = []
         self.interrupted = left.interrupted
         """Why a person has to call `resume` before anything goes on, where the pen itself need not show it."""
-        self.config, self.indication, self.fitzpatrick = config, indication, fitzpatrick
+        self.running: Run | None = None
+        """The area whose needles run."""
+        self.config = config
         self._pen = pen
         self._minutes = Minutes(pen, journal, left.session, (left.boot_id, left.events))
+        self._today = datetime.now(UTC).date()
+        self.intake = Intake(self._minutes, pen, config, self._today, preparation, (indication, fitzpatrick))
+        """What persons answer: `await treatment.intake.enter(answer)`."""
         self._ran = left.ran
         """The area whose needles ran last, until all that the pen did there is counted."""
         self._unseen_s = BLIND_S + (PROGRESS_S if left.interrupted else 0.0)
         """How long the needles may have run since the newest sample counted, less the lease."""
         self._progress_t_us = 0
-        self._today = datetime.now(UTC).date()
         self._stays_open = False
         self._open = contextlib.AsyncExitStack()
 
@@ -93,7 +96,7 @@ class Treatment:
             JournalError: the journal cannot be read.
         """
         left = recovery.read(journal, session, config=config, pen=pen.identity)
-        return cls(pen, journal, config, left.indication, left.fitzpatrick, left=left)
+        return cls(pen, journal, config, left.indication, left.fitzpatrick, preparation=left.preparation, left=left)
 
     async def __aenter__(self) -> Self:
         """Begin: from now on everything is recorded, the pen's own events too."""
@@ -102,10 +105,11 @@ class Treatment:
             await self._minutes.write("treatment_restored", {"boot_id": boot_id})
             await self._settle()
         else:
-            body = {"indication": self.indication, "treatment": self.token, "boot_id": boot_id}
-            await self._minutes.write("treatment_begun", body)
+            body = {"treatment": self.token, "boot_id": boot_id, "practice": not self.intake.asks}
+            await self._minutes.write("treatment_begun", body | entries.introduced(self._pen.identity))
             # What says something about the patient stays in the journal.
-            await self._minutes.write("skin", {"fitzpatrick": self.fitzpatrick}, topic=None)
+            patient = {"indication": self.intake.indication, "fitzpatrick": self.intake.fitzpatrick}
+            await self._minutes.write("skin", patient, topic=None)
             self._minutes.disown_events()
         self._events = await self._open.enter_async_context(self._minutes.following_events())
         return self
@@ -125,12 +129,25 @@ class Treatment:
 
     def stay_open(self) -> None:
         """Leave what was begun without an end, so that it can be taken up: nobody has decided that it is over."""
-        self._stays_open = bool(self.areas)
+        self._stays_open = bool(self.areas or self.intake.case)
 
     # --- what a person asks for --------------------------------------------------------------------------------------
 
-    async def treat(self, wanted: PlanArea) -> AreaCount:
-        """Treat one area until it has been given the wanted passes, counting those before an interruption.
+    async def sign_in(self, account: str, role: str) -> None:
+        """Record who works at it from now on. Raises `JournalError`."""
+        await self._minutes.write("signed_in", {"account": account, "role": role}, topic=None)
+
+    async def plan(self, areas: Sequence[PlanArea]) -> None:
+        """Record what is planned; it binds nobody. Raises `JournalError`."""
+        listed = [entries.planned(area, self.intake.indication) for area in areas]
+        await self._minutes.write("plan", {"areas": listed}, topic=None)
+
+    async def treat(self, wanted: PlanArea, begun: Callable[[], None] = lambda: None) -> AreaCount:
+        """Treat one area until it has been given the wanted passes, or a person leaves it (`leave`).
+
+        Args:
+            wanted: passes count from the beginning of the treatment, those before an interruption too.
+            begun: is called when the needles run.
 
         Raises:
             RefusedError: a limit forbids it; nothing has moved.
@@ -153,15 +170,18 @@ class Treatment:
         count = self._count(wanted, grant)
         grant, command = count.allow(grant), self._minutes.command
         try:
+            self._minutes.post("grant", entries.granted(grant), topic=None)
             await command("arm", entries.armed(count, grant), lambda: self._pen.arm(grant, today=self._today))
-            count.begin(await self._home(), self._pen.identity.boot_id, wanted.rate_hz)
+            count.begin(await sample_at_home(self._pen), self._pen.identity.boot_id, wanted.rate_hz)
             self._ran = count
             self._minutes.progress(count)
             samples, self._unseen_s = self._pen.samples(), BLIND_S + START_S
             # While needles run, nothing waits for the disk.
             start = partial(self._pen.start, wanted.depth_mm, wanted.rate_hz)
             await command("start", entries.started(wanted), start, wait_after=False)
-            await self._run(count, samples)
+            run = self.running = Run(wanted, grant, count)
+            begun()
+            await self._run(run, samples)
             await command("disarm", {"area": wanted.area}, self._pen.disarm, wait_before=False)
             await self._settle()
         except (LinkError, UncertainError, CommandLostError) as error:
@@ -175,8 +195,46 @@ class Treatment:
         except BaseException as error:
             self._interrupt(str(error) or "called off")
             raise
-        await self._minutes.write("area_done", self._summary(count))
+        finally:
+            self.running = None
+        if run.left and not self.is_done(wanted):
+            await self._minutes.write("area_left", self._summary(count) | run.left)
+        else:
+            await self._minutes.write("area_done", self._summary(count))
         return count
+
+    def stop_now(self, by: str, why: str = "STOP") -> None:
+        """A person, or who watches over one, stops the pen: at once, from any state, without waiting for anything.
+
+        The pen latches, and a person has to call `resume`.
+
+        Args:
+            by: who stops, in a word without a name.
+            why: what for.
+        """
+        self._pen.stop_now(f"{why} ({by})")
+        self.interrupted = self.interrupted or f"{why} ({by})"
+        self._minutes.post("stop", {"reason": why, "by": by})
+
+    def leave(self, by: str, why: str) -> None:
+        """A person ends the area under way in order, before its passes are given; nothing latches."""
+        if self.running is not None:
+            self.running.leave(by, why)
+
+    async def change(self, depth_mm: float, rate_hz: float) -> None:
+        """A person changes depth and rate while the needles run.
+
+        Raises:
+            RefusedError: a limit forbids it, and the needles go on as they were; the refusal is recorded.
+            PenError: no needles run, or the pen did not take it; whether the needles run on is for `treat` to say.
+        """
+        run = self.running
+        if run is None:
+            raise PenError("no needles run: start an area first")
+        wanted = run.wanted.model_copy(update={"depth_mm": depth_mm, "rate_hz": rate_hz})
+        if refusal := run.refuse(depth_mm, rate_hz):
+            await self._refuse(self.intake.request(wanted, run.count.given.passes), refusal)
+        await run.set(wanted, self._pen, self._minutes)
 
     def is_done(self, wanted: PlanArea) -> bool:
         """Whether an area has been given what is wanted."""
@@ -191,14 +249,17 @@ class Treatment:
             LinkError: the pen does not answer.
         """
         await self._settle()
-        request, count = self._request(wanted), self.areas.get(wanted.area)
-        pen = self._pen.identity
+        count = self.areas.get(wanted.area)
+        request = self.intake.request(wanted, count.given.passes if count else 0)
+        pen, cartridge = self._pen.identity, reported.tag(await self._pen.cartridge())
+        if refusal := self.intake.refuse(request, cartridge):
+            await self._refuse(request, refusal)
         verdict = (count and count.refuse(request)) or limits.authorize(
             request,
             config=self.config,
             envelope=reported.envelope(pen),
             pen_profile=pen.model,
-            cartridge=reported.tag(await self._pen.cartridge()),
+            cartridge=cartridge,
             treatment=self.token,
             today=self._today,
             delivered=count.delivered if count else Delivered(),
@@ -207,11 +268,14 @@ class Treatment:
             count.allow(verdict)
             self._close_if_reached(count)
             verdict = count.refuse(request) or verdict
-        if isinstance(verdict, Grant):
-            return verdict
-        self.refusals.append((request.area, verdict))
-        await self._minutes.write("refusal", entries.refused(verdict, request))
-        raise RefusedError(verdict)
+        if isinstance(verdict, Refusal):
+            await self._refuse(request, verdict)
+        return verdict
+
+    async def _refuse(self, request: Request, refusal: Refusal) -> NoReturn:
+        self.refusals.append((request.area, refusal))
+        await self._minutes.write("refusal", entries.refused(refusal, request), topic=entries.outlet(refusal))
+        raise RefusedError(refusal)
 
     async def reconnect(self) -> None:
         """Open the line again after it was lost. The pen comes back stopped, disarmed and, if it ran, latched.
@@ -246,19 +310,6 @@ class Treatment:
 
     # --- running -----------------------------------------------------------------------------------------------------
 
-    def _request(self, wanted: PlanArea) -> Request:
-        """What to ask the limits for: the passes that are still to come, the one under way among them."""
-        count = self.areas.get(wanted.area)
-        return Request(
-            wanted.area,
-            self.indication,
-            self.fitzpatrick,
-            wanted.depth_mm,
-            wanted.rate_hz,
-            max(1, wanted.passes - (count.given.passes if count else 0)),
-            wanted.size_cm2,
-        )
-
     def _count(self, wanted: PlanArea, grant: Grant) -> AreaCount:
         if wanted.area not in self.areas:
             pen = self._pen.identity
@@ -267,10 +318,11 @@ class Treatment:
         count.wanted_passes = wanted.passes
         return count
 
-    async def _run(self, count: AreaCount, samples: AsyncIterator[SampleArray]) -> None:
-        """Count until the area is done. Raises `StoppedError` if the needles stop first."""
+    async def _run(self, run: Run, samples: AsyncIterator[SampleArray]) -> None:
+        """Count until the area is done or left. Raises `StoppedError` if the needles stop first."""
+        count = run.count
         try:
-            reason = await self._count_samples(count, samples)
+            reason = await self._count_samples(run, samples)
         except LinkError as error:
             reason = str(error)
         self._minutes.passes(count, count.finish())
@@ -285,14 +337,15 @@ class Treatment:
         await self._minutes.write("interrupted", {"area": count.area, "reason": reason})
         raise StoppedError(reason)
 
-    async def _count_samples(self, count: AreaCount, samples: AsyncIterator[SampleArray]) -> str | None:
-        """Count until the area is done; return why it ended earlier, if it did."""
+    async def _count_samples(self, run: Run, samples: AsyncIterator[SampleArray]) -> str | None:
+        """Count until the area is done or left; return why it ended otherwise, if it did."""
+        count = run.count
         ran_t_us: int | None = None
         async for batch in samples:
             self._take(count, batch)
             if count.closed is not None:
                 return closing(count.area, count.closed)
-            if count.has(count.wanted_passes):
+            if run.left or count.has(count.wanted_passes):
                 return None
             if ran_t_us is None and int(batch["flags"][-1]) & SampleFlag.RUNNING:
                 ran_t_us = int(batch["t_us"][-1])
@@ -339,30 +392,12 @@ class Treatment:
         if count.pen is None or count.pen.boot_id != boot_id:
             self._lose(count, "the pen rebooted")
         else:
-            (home,) = await self._home()
+            (home,) = await sample_at_home(self._pen)
             now = PenCounters(boot_id, int(home["strokes"]), int(home["contact_strokes"]))
             count.catch_up(now, self._pen.state.deepest_um)
         self._ran, self._unseen_s = None, BLIND_S
         self._close_if_reached(count, ran=True)
         self._minutes.progress(count)
-
-    async def _home(self) -> SampleArray:
-        """A sample, shape (1,), of needles that are in: newer than the pen's word, from now on, that they are.
-
-        Raises:
-            LinkError: no such sample comes.
-        """
-        before, home_t_us = self._pen.state, None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HOME_S):
-                async for batch in self._pen.samples():
-                    state = self._pen.state
-                    if home_t_us is None and state is not before and state.stopped:
-                        home_t_us = state.t_us
-                    runs = int(batch["flags"][-1]) & SampleFlag.RUNNING
-                    if home_t_us is not None and not runs and is_newer(int(batch["t_us"][-1]), home_t_us):
-                        return batch[-1:]
-        raise LinkError("the pen sends no sample that shows its needles in; switch it off and on again")
 
     def _lose(self, count: AreaCount, why: str) -> None:
         """Nobody can say what the pen did last: the most that it can be counts against the limits."""
@@ -408,7 +443,4 @@ class Treatment:
     async def _end(self) -> None:
         if self._ran is not None:
             self._lose(self._ran, "the treatment ended without a line to the pen")
-        areas = self.summaries()
-        totals = {key: sum(area[key] or 0 for area in areas) for key in ("passes", "strokes", "punctures")}
-        totals["refusals"] = len(self.refusals)
-        await self._minutes.write("summary", {"areas": areas, "totals": totals}, topic="summary")
+        await self._minutes.write("summary", entries.ended(self.summaries(), len(self.refusals)), topic="summary")

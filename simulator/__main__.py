@@ -40,7 +40,7 @@ Control = Annotated[
     bool,
     typer.Option(
         help="Read commands from standard input, a line each: 'unplug SECONDS', 'reboot', 'button', 'cartridge' "
-        "(a fresh one), optionally "
+        "(a fresh one), 'zone CM2' (that the hand treats), optionally "
         "followed by a serial number; end of input ends the program."
     ),
 ]
@@ -266,8 +266,11 @@ async def _obey(bench: Bench, command: str, *, as_json: bool) -> None:
         case ["cartridge"]:
             for pen, _line in chosen:
                 pen.change_cartridge()
+        case ["zone", cm2] if cm2.replace(".", "", 1).isdigit() and float(cm2) > 0:
+            for pen, _line in chosen:
+                pen.change_zone(float(cm2))
         case _:
-            known = "'unplug SECONDS', 'reboot', 'button' or 'cartridge'"
+            known = "'unplug SECONDS', 'reboot', 'button', 'cartridge' or 'zone CM2'"
             pens = ", ".join(pen.serial for pen, _ in bench.pens)
             print(f"pen-sim: cannot {command.strip()!r}: {known}, then {pens}, or none for all", file=sys.stderr)
 

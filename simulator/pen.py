@@ -60,6 +60,7 @@ class SimulatedPen:
         self._chance = random.Random(f"{seed}/{number}")  # noqa: S311  # a simulation, not a secret
         self._identity = profiles.identity(model, number, self._chance.getrandbits(32) or 1, sample_rate_hz)
         cartridge = profiles.fresh_cartridge(model, self._chance.getrandbits(63) | 1)
+        self._style = style
         self.clinician = Clinician(zone_cm2, self._chance.getrandbits(31), style)
         self.body = Body(self._chance.getrandbits(31), Parameters(needles=cartridge.needles))
         self._booted_us = 0
@@ -95,6 +96,10 @@ class SimulatedPen:
     def change_cartridge(self) -> None:
         """Pull the cartridge out and put a fresh one of the same kind in."""
         self.firmware.cartridge = profiles.fresh_cartridge(self._identity.model, self._chance.getrandbits(63) | 1)
+
+    def change_zone(self, zone_cm2: float) -> None:
+        """Have the hand treat a square of another size from now on; while needles run it begins anew."""
+        self.clinician = Clinician(zone_cm2, self._chance.getrandbits(31), self._style)
 
     def advance(self, now_us: int) -> None:
         """Let hand and body run up to pen time `now_us` (the firmware's side)."""

@@ -108,7 +108,8 @@ def test_shipped_plans_are_granted_without_a_warning(plan: str) -> None:
     path = Path(configuration.__file__).parent.parent / "configs" / "plans" / f"{plan}.toml"
     loaded = configuration.load_plan(path, SHIPPED)
     for entry in loaded.areas:
-        request = Request(indication=loaded.indication, fitzpatrick=loaded.fitzpatrick, **entry.model_dump())
+        figures = entry.model_dump() | {"indication": entry.indication or loaded.indication}
+        request = Request(fitzpatrick=loaded.fitzpatrick, **figures)
         assert granted(ask(request)).warnings == ()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from pen_controller.config import Config, PlanArea
 from pen_controller.journal import Journal, Outlet, Record, SessionInfo, utc_now
 from pen_controller.pen import Pen
+from pen_controller.preparation import Preparation
 from pen_controller.treatment import Treatment
 from protocols.words import Capability
 from simulator.hand import Style
@@ -51,11 +52,9 @@ class MemoryJournal(Journal):
         self.on_post(kind)
         if self.alive:
             out_seq = sum(record.topic is not None for record in self.records) + 1 if topic else None
-            body = json.loads(json.dumps(body, allow_nan=False))
+            text = json.dumps(body, allow_nan=False)
             number = len(self.records) + 1
-            self.records.append(
-                Record(number, session, number, topic, out_seq, kind, pen, pen_t_us, utc_now(), dict(body))
-            )
+            self.records.append(Record(number, session, number, topic, out_seq, kind, pen, pen_t_us, utc_now(), text))
 
     def read(self, session: str, after_seq: int = 0, limit: int = 1000) -> list[Record]:
         return [record for record in self.records if record.session == session and record.seq > after_seq][:limit]
@@ -93,10 +92,15 @@ def truth(bench: VirtualPen) -> tuple[int, int]:
 
 @contextlib.asynccontextmanager
 async def bench_of(
-    *, seed: int = 1, zone_cm2: float = 3.0, sensors: Capability = ALL_SENSORS, **style: Any
+    *,
+    model: str = "simulated",
+    seed: int = 1,
+    zone_cm2: float = 3.0,
+    sensors: Capability = ALL_SENSORS,
+    **style: Any,
 ) -> AsyncIterator[VirtualPen]:
-    """A simulated pen with these sensors, led by a hand of this style."""
-    pen = SimulatedPen(seed=seed, zone_cm2=zone_cm2, style=Style(**style))
+    """A simulated pen of this profile with these sensors, led by a hand of this style."""
+    pen = SimulatedPen(model, seed=seed, zone_cm2=zone_cm2, style=Style(**style))
     pen._identity = replace(pen._identity, capabilities=sensors)
     pen.reboot(0)
     bench = VirtualPen(pen)
@@ -112,14 +116,18 @@ async def treating(
     journal: MemoryJournal,
     *,
     config: Config = CONFIG,
+    preparation: Preparation | None = None,
     resume: str | None = None,
     to_pen: Fault = whole,
     to_host: Fault = whole,
 ) -> AsyncIterator[Treating]:
     """A treatment, or one that is taken up."""
     async with Pen.open(bench.transport(to_pen, to_host)) as pen:
-        new = Treatment(pen, journal, config, "fine_lines", 2) if resume is None else None
-        async with new or Treatment.restore(pen, journal, config, resume or "") as treatment:
+        if resume is None:
+            treatment = Treatment(pen, journal, config, "fine_lines", 2, preparation=preparation)
+        else:
+            treatment = Treatment.restore(pen, journal, config, resume)
+        async with treatment:
             yield Treating(treatment, pen, journal, bench)
 
 
@@ -129,7 +137,13 @@ async def resume(now: Treating) -> None:
 
 
 async def treat_and_die(
-    bench: VirtualPen, journal: MemoryJournal, wanted: PlanArea, when: Callable[[Treating], object], **options: Any
+    bench: VirtualPen,
+    journal: MemoryJournal,
+    wanted: PlanArea,
+    when: Callable[[Treating], object],
+    *,
+    before: Callable[[Treating], Awaitable[None]] | None = None,
+    **options: Any,
 ) -> str:
     """Treat until a moment has come, and then be killed: nothing more is written, nor reaches the pen.
 
@@ -137,6 +151,8 @@ async def treat_and_die(
         The session.
     """
     async with treating(bench, journal, **options) as now:
+        if before is not None:
+            await before(now)
         if now.treatment.interrupted:
             await resume(now)
         task = asyncio.create_task(now.treatment.treat(wanted))
