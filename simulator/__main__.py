@@ -28,12 +28,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+LEAST_ZONE_CM2 = 0.5
+
 Pens = Annotated[int, typer.Option(min=1, max=64, help="How many pens: PEN-0001, PEN-0002, ...")]
 Seed = Annotated[int, typer.Option(help="Seed of sensor noise, hand and boot ids; the same seed, the same pens.")]
 Rate = Annotated[int, typer.Option(min=1, max=1000, help="Telemetry samples a second.")]
 Profile = Annotated[str, typer.Option(help=f"Which pen to be: {', '.join(PROFILES)}.")]
 Zone = Annotated[
-    float, typer.Option("--zone-cm2", min=0.5, max=600, help="Skin that the simulated hand treats, in cm2.")
+    float, typer.Option("--zone-cm2", min=LEAST_ZONE_CM2, max=600, help="Skin that the simulated hand treats, in cm2.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of text.")]
 Control = Annotated[
@@ -260,15 +262,12 @@ async def _obey(bench: Bench, command: str, *, as_json: bool) -> None:
             for pen, _line in chosen:
                 pen.reboot(bench.clock_us())
             await asyncio.gather(*(line.restart() for _pen, line in chosen))
-        case ["button"]:
+        case ["button" | "cartridge" as what]:
             for pen, _line in chosen:
-                pen.firmware.button()
-        case ["cartridge"]:
+                (pen.firmware.button if what == "button" else pen.change_cartridge)()
+        case ["zone", cm2] if cm2.replace(".", "", 1).isdigit():
             for pen, _line in chosen:
-                pen.change_cartridge()
-        case ["zone", cm2] if cm2.replace(".", "", 1).isdigit() and float(cm2) > 0:
-            for pen, _line in chosen:
-                pen.change_zone(float(cm2))
+                pen.change_zone(max(float(cm2), LEAST_ZONE_CM2))
         case _:
             known = "'unplug SECONDS', 'reboot', 'button', 'cartridge' or 'zone CM2'"
             pens = ", ".join(pen.serial for pen, _ in bench.pens)

@@ -1,0 +1,386 @@
+"""The one pen and the one treatment on this laptop. What a person asks for goes through here, straight to the pen.
+
+One thing at a time: whoever comes while another thing is under way waits for it, but not STOP, which waits for nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import UTC, datetime
+from typing import Self
+
+from pen_controller import recovery
+from pen_controller.answers import Answer, Case
+from pen_controller.clinic.people import Who
+from pen_controller.config import Config, PlanArea
+from pen_controller.counts import Live
+from pen_controller.journal import Journal
+from pen_controller.outcomes import StoppedError
+from pen_controller.pen import Pen
+from pen_controller.preparation import PRACTICE, Preparation, fit
+from pen_controller.recovery import ALL
+from pen_controller.scan import Found, scan
+from pen_controller.service import Service
+from pen_controller.treatment import Treatment
+from protocols.words import PenState
+
+SETTLE_S = 5.0
+"""Longer than the pen takes to stop, and its last word to be counted."""
+Publishing = Callable[[Service], AbstractAsyncContextManager[None]]
+
+
+class NotNowError(Exception):
+    """What was asked for does not fit what is under way; one line that says what to do first."""
+
+
+class Desk:
+    """Made by `Desk.open`.
+
+    Args:
+        journal: where all of it is recorded.
+        config: the clinic's configuration.
+        publishing: publishes a treatment while entered, if anything is to be published.
+        hci: look for Bluetooth pens by this controller, not by the system's own.
+    """
+
+    def __init__(
+        self, journal: Journal, config: Config, *, publishing: Publishing | None = None, hci: str | None = None
+    ) -> None:
+        self.journal, self.config = journal, config
+        self.pen: Pen | None = None
+        self.treatment: Treatment | None = None
+        self.plan: tuple[PlanArea, ...] = ()
+        """What is planned; it binds nobody."""
+        self.found: dict[str, Found] = {}
+        """Places where a pen may be, by URL; only these can be picked."""
+        self.unended: str | None = None
+        """The last treatment of the picked pen, where that was never ended: it has to be taken up first."""
+        self.ended: str | None = None
+        """The treatment that was ended here last."""
+        self.live: Live | None = None
+        """What the pen does now, while its needles run."""
+        self.trouble: str | None = None
+        """Why the needles stopped last, or what else went wrong."""
+        self.changes = 0
+        """Counts up with everything that a person enters."""
+        self._publishing, self._hci = publishing, hci
+        self._one = asyncio.Lock()
+        self._pen_stack, self._treatment_stack = AsyncExitStack(), AsyncExitStack()
+        self._treating: asyncio.Task[None] | None = None
+        self._scanning: asyncio.Task[None] | None = None
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls, journal: Journal, config: Config, *, publishing: Publishing | None = None, hci: str | None = None
+    ) -> AsyncIterator[Self]:
+        """Work while entered. A treatment that nobody has ended on leaving is left so that it can be taken up."""
+        desk = cls(journal, config, publishing=publishing, hci=hci)
+        try:
+            yield desk
+        finally:
+            await desk._leave()
+
+    async def _leave(self) -> None:
+        for task in filter(None, (self._scanning, self._treating)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if self.treatment is not None:
+            self.treatment.stay_open()
+        try:
+            await self._treatment_stack.aclose()
+        finally:
+            await self._pen_stack.aclose()
+
+    # --- STOP --------------------------------------------------------------------------------------------------------
+
+    def stop(self, by: str, why: str = "STOP") -> None:
+        """Stop the pen, from any state, ahead of everything: no lock is taken, and nothing is waited for."""
+        if self.treatment is not None:
+            self.treatment.stop_now(by, why)
+        elif self.pen is not None:
+            self.pen.stop_now(f"{why} ({by})")
+        self.changed()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the pen itself says that it has stopped and latched."""
+        pen = self.pen
+        return pen is not None and pen.connected and not pen.may_run and pen.state.state is PenState.LATCHED
+
+    @property
+    def runs(self) -> bool:
+        """Whether needles run, or may, or are about to."""
+        return self.is_treating or (self.pen is not None and self.pen.may_run)
+
+    @property
+    def is_treating(self) -> bool:
+        """Whether an area is under way, from being armed to being counted."""
+        return self._treating is not None and not self._treating.done()
+
+    # --- the pen -----------------------------------------------------------------------------------------------------
+
+    @property
+    def scanning(self) -> bool:
+        """Whether pens are being looked for."""
+        return self._scanning is not None and not self._scanning.done()
+
+    def look(self) -> None:
+        """Look for pens; what is found appears in `found`."""
+        if self.runs:
+            raise NotNowError("needles run: look for pens when they have stopped")
+        if not self.scanning:
+            self._scanning = asyncio.create_task(scan(self.see, hci=self._hci), name="look for pens")
+
+    def see(self, found: Found) -> None:
+        """Know of a place where a pen may be."""
+        self.found[found.url] = found
+        self.changed()
+
+    async def pick(self, url: str, who: Who) -> None:
+        """Open and claim the pen at a place that was found.
+
+        Raises:
+            NotNowError: it was not found, a treatment is under way, or who asks may only practise.
+            PenError: it cannot be had.
+        """
+        async with self._one:
+            if self.treatment is not None:
+                raise NotNowError("a treatment is under way with this pen: end it first")
+            if url not in self.found:
+                raise NotNowError("no pen was found there: look for pens first")
+            await self._put_back()
+            async with AsyncExitStack() as stack:
+                pen = await stack.enter_async_context(Pen.open(url))
+                if not who.may_work(pen.identity.model == PRACTICE):
+                    raise NotNowError("an engineer practises on a simulated pen: this one treats people")
+                self.unended = await asyncio.to_thread(recovery.unended, self.journal, pen.identity.serial)
+                self.pen, self._pen_stack = pen, stack.pop_all()
+            self.ended = self.trouble = None
+            self.changed()
+
+    async def release(self) -> None:
+        """Give the pen up. Raises `NotNowError` while a treatment is under way."""
+        async with self._one:
+            if self.treatment is not None:
+                raise NotNowError("a treatment is under way with this pen: end it first")
+            await self._put_back()
+            self.changed()
+
+    async def _put_back(self) -> None:
+        self.pen = self.unended = self.live = None
+        await self._pen_stack.aclose()
+
+    async def reconnect(self) -> None:
+        """Open a lost line again. The pen comes back stopped. Raises `PenError`."""
+        async with self._one:
+            pen = self._need_pen()
+            await self._settled()
+            await (self.treatment.reconnect() if self.treatment else pen.reconnect())
+            self.changed()
+
+    async def resume(self, latch_id: int, who: Who) -> None:
+        """A person who was shown why the pen stopped lets it go on; nothing runs before an area is started anew.
+
+        Raises:
+            NotNowError: the line is lost, or the pen has not shown yet that it has stopped.
+            PenError: its latch is another by now.
+        """
+        async with self._one:
+            pen = self._need_pen()
+            await self._settled()
+            if not pen.connected:
+                raise NotNowError("the line to the pen is lost: reconnect first")
+            if pen.may_run:
+                raise NotNowError("the pen has not shown yet that it has stopped: wait, or press its own button")
+            if self.treatment is not None:
+                await self.treatment.resume(who.name, latch_id)
+            elif pen.state.state is PenState.LATCHED:
+                await pen.clear(latch_id)
+            self.trouble = None
+            self.changed()
+
+    def _need_pen(self) -> Pen:
+        if self.pen is None:
+            raise NotNowError("no pen is picked: pick one first")
+        return self.pen
+
+    # --- the treatment -----------------------------------------------------------------------------------------------
+
+    async def begin(self, case: Case, who: Who) -> None:
+        """Begin a treatment with its case, or enter another case into the one under way.
+
+        Raises:
+            NotNowError: no pen is picked, or its last treatment was never ended.
+            AnswerError: the case does not fit the configuration; nothing has begun.
+            JournalError: it cannot be recorded.
+        """
+        fit(case, self.config, datetime.now(UTC).date())
+        async with self._one:
+            if self.treatment is None:
+                if self.unended is not None:
+                    raise NotNowError(f"treatment {self.unended} was never ended: take it up first, then end it")
+                treatment = Treatment(self._need_pen(), self.journal, self.config, preparation=Preparation())
+                await self._enter(treatment, who)
+            await self.enter(case)
+
+    async def take_up(self, session: str, who: Who) -> None:
+        """Take up the treatment that a killed program left behind: stopped, its counts intact. A person resumes it.
+
+        Raises:
+            NotNowError: it is not the one that this pen left.
+            ValueError: the configuration has changed since.
+            JournalError, PenError: it cannot be read, or the pen does not answer.
+        """
+        async with self._one:
+            pen = self._need_pen()
+            if self.treatment is not None or session != self.unended:
+                raise NotNowError(f"{session}: not the last treatment of this pen, or it was ended")
+            treatment = await asyncio.to_thread(Treatment.restore, pen, self.journal, self.config, session)
+            records = await asyncio.to_thread(self.journal.read, session, limit=ALL)
+            plans = [record.body["areas"] for record in records if record.kind == "plan"]
+            await self._enter(treatment, who)
+            self.plan = tuple(map(_planned, plans[-1])) if plans else ()
+            self.trouble = treatment.interrupted
+
+    async def _enter(self, treatment: Treatment, who: Who) -> None:
+        async with AsyncExitStack() as stack:
+            if self._publishing is not None:
+                service = Service(self._need_pen(), self.journal, treatment)
+                await stack.enter_async_context(self._publishing(service))
+            await stack.enter_async_context(treatment)
+            self._treatment_stack = stack.pop_all()
+        self.treatment, self.unended, self.plan, self.trouble = treatment, None, (), None
+        treatment.watchers.append(self._watch)
+        await self.sign_in(who)
+        self.changed()
+
+    async def sign_in(self, who: Who) -> None:
+        """Put on the record of the treatment under way, if there is one, who works at it from now on."""
+        if self.treatment is not None:
+            await self.treatment.sign_in(who.name, who.role)
+
+    async def enter(self, answer: Answer) -> int:
+        """Take in an answer of a person; return its number in the record. Raises as `Intake.enter` does."""
+        seq = await self.need_treatment().intake.enter(answer)
+        self.changed()
+        return seq
+
+    async def intend(self, areas: tuple[PlanArea, ...]) -> None:
+        """Plan these areas. Raises `JournalError`."""
+        await self.need_treatment().plan(areas)
+        self.plan = areas
+        self.changed()
+
+    async def end(self) -> None:
+        """End the treatment: its summary is recorded.
+
+        Raises:
+            NotNowError: needles run.
+        """
+        async with self._one:
+            treatment = self.need_treatment()
+            if self.is_treating:
+                raise NotNowError("needles run: finish the area or press STOP first")
+            self.treatment, self.live = None, None
+            self.ended = treatment.session
+            self.changed()
+            await self._treatment_stack.aclose()
+
+    def need_treatment(self) -> Treatment:
+        """The treatment under way. Raises `NotNowError` if there is none."""
+        if self.treatment is None:
+            raise NotNowError("no treatment is under way: begin one with a case")
+        return self.treatment
+
+    # --- needles -----------------------------------------------------------------------------------------------------
+
+    async def start(self, wanted: PlanArea) -> None:
+        """Arm the pen and start the needles in an area; they run when this returns.
+
+        Raises:
+            RefusedError: a limit forbids it; nothing has moved.
+            StoppedError: a person has to resume first, or stopped it meanwhile.
+            NotNowError: another area is under way, or this one has been given its passes.
+            PenError, JournalError: see `Treatment.treat`.
+        """
+        async with self._one:
+            treatment = self.need_treatment()
+            if self.is_treating:
+                raise NotNowError("needles run already: finish that area first")
+            begun = asyncio.Event()
+            treating = self._treating = asyncio.create_task(self._treat(treatment, wanted, begun), name="treat")
+            waiting = asyncio.create_task(begun.wait())
+            try:
+                await asyncio.wait({treating, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                treating.cancel()
+                raise
+            finally:
+                waiting.cancel()
+            if not begun.is_set():
+                await treating
+                raise NotNowError(f"{wanted.area}: it has been given {wanted.passes} passes already: ask for more")
+
+    async def _treat(self, treatment: Treatment, wanted: PlanArea, begun: asyncio.Event) -> None:
+        self.trouble = None
+        try:
+            await treatment.treat(wanted, begun.set)
+        except Exception as error:
+            if not begun.is_set():
+                raise  # `start` tells
+            self.trouble = str(error)
+        finally:
+            self.live = None
+            self.changed()
+
+    async def change(self, depth_mm: float, rate_hz: float) -> None:
+        """Change depth and rate while needles run. Raises as `Treatment.change` does."""
+        await self.need_treatment().change(depth_mm, rate_hz)
+
+    async def finish(self, who: Who, why: str = "finished by a person") -> None:
+        """End the area under way in order, and wait until its needles are in.
+
+        Raises:
+            NotNowError: no needles run.
+            StoppedError: they stopped otherwise; a person has to resume.
+        """
+        if not self.is_treating:
+            raise NotNowError("no needles run")
+        self.need_treatment().leave(who.name, why)
+        await self._settled()
+        if self.trouble is not None:
+            raise StoppedError(self.trouble)
+
+    async def _settled(self) -> None:
+        """Wait until an area whose needles are told to come in has ended; call it off if it does not."""
+        if self._treating is not None and (self.pen is None or not self.pen.may_run or self._is_leaving):
+            _, waiting = await asyncio.wait({self._treating}, timeout=SETTLE_S)
+            for treating in waiting:
+                treating.cancel()
+                await asyncio.wait({treating})
+
+    @property
+    def _is_leaving(self) -> bool:
+        running = self.treatment.running if self.treatment else None
+        return running is not None and running.left is not None
+
+    def _watch(self, live: Live) -> None:
+        self.live = live
+
+    def changed(self) -> None:
+        """Something that is slow to tell has changed."""
+        self.changes += 1
+
+
+def _planned(body: dict[str, float | str | int]) -> PlanArea:
+    """An area of a recorded plan."""
+    return PlanArea.model_validate(
+        {
+            "area": body["area"],
+            "depth_mm": float(body["depth_um"]) / 1000,
+            "rate_hz": float(body["rate_dhz"]) / 10,
+            **{key: body[key] for key in ("passes", "size_cm2", "indication")},
+        }
+    )

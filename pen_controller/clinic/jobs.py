@@ -1,0 +1,97 @@
+"""Heavy work, each piece in a process of its own, so that the control loop goes on: reports."""
+
+import asyncio
+import contextlib
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MOST_JOBS = 20
+"""Of which the page is told; and so many may wait."""
+
+
+class BusyError(Exception):
+    """Too much is being made already."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One report: `done` of `of` steps; `url` once it is there, or `error`, one line."""
+
+    id: int
+    what: str
+    session: str
+    done: int = 0
+    of: int = 1
+    url: str | None = None
+    error: str | None = None
+
+
+class Jobs:
+    """Reports, made one after the other.
+
+    Args:
+        journal: of which they tell.
+        folder: where they lie, as SESSION.html and SESSION.pdf.
+        config: folder of configuration files, if not the shipped ones.
+        changed: is called with each step.
+    """
+
+    def __init__(self, journal: Path, folder: Path, config: Path | None, changed: Callable[[], None]) -> None:
+        self.folder = folder
+        self.all: list[Job] = []
+        self._journal, self._config, self._changed = journal, config, changed
+        self._one = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def report(self, session: str, language: str) -> Job:
+        """Begin to make a report. Raises `BusyError`."""
+        if len(self._tasks) >= MOST_JOBS:
+            raise BusyError(f"{MOST_JOBS} reports are being made: wait for them")
+        job = Job(1 + (self.all[-1].id if self.all else 0), "report", session)
+        self.all = [*self.all, job][-MOST_JOBS:]
+        task = asyncio.create_task(self._make(job, language), name=f"report {session}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._changed()
+        return job
+
+    def told(self) -> list[dict[str, object]]:
+        """All of which the page is told, the newest last."""
+        return [asdict(job) for job in self.all]
+
+    async def close(self) -> None:
+        """End what is still being made."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _make(self, job: Job, language: str) -> None:
+        async with self._one:
+            config = [] if self._config is None else ["--config", str(self._config)]
+            arguments = ["--journal", str(self._journal), "--out", str(self.folder), "--language", language, *config]
+            try:
+                job.error = await _run("report", *arguments, "--", job.session)
+            except OSError as error:
+                job.error = f"cannot begin it: {error.strerror}"
+            if job.error is None:
+                job.done, job.url = job.of, f"/report/{job.session}.html"
+            self._changed()
+
+
+async def _run(*arguments: str) -> str | None:
+    """Run a command of `pen`; return what it complained of, if it failed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pen_controller", *arguments, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+    )
+    try:
+        _, said = await process.communicate()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+        raise
+    lines = said.decode(errors="replace").strip().splitlines()
+    return None if process.returncode == 0 else (lines[-1] if lines else f"ended with {process.returncode}")

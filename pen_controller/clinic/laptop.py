@@ -1,0 +1,61 @@
+"""All that a request may need, in one place; and the log of who came and went."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pen_controller.clinic.access import Keys, Screen
+from pen_controller.clinic.accounts import Accounts
+from pen_controller.clinic.desk import Desk
+from pen_controller.clinic.jobs import Jobs
+from pen_controller.clinic.lag import Lag
+from pen_controller.clinic.live import Lives
+from pen_controller.clinic.people import Who
+from pen_controller.clinic.throttle import Throttle
+from pen_controller.journal import Journal
+from pen_controller.plans import Templates
+
+LOG = "laptop"
+"""The session, and in place of a pen, under which the journal keeps who came and went."""
+
+
+@dataclass(slots=True)
+class Laptop:
+    """The parts, open and joined."""
+
+    journal: Journal
+    accounts: Accounts
+    keys: Keys
+    desk: Desk
+    templates: Templates
+    jobs: Jobs
+    lag: Lag
+    lives: Lives
+    throttle: Throttle
+    practise: Callable[[str], None] | None = None
+    """Has something happen to the simulated pen, where there is one."""
+
+    async def log(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Put on the record who came or went; on the disk when this returns. Raises `JournalError`."""
+        await self.journal.append(LOG, kind, body, pen=LOG, topic=None)
+
+
+def who(screen: Screen) -> Who | None:
+    """Who is logged in at a browser."""
+    return Who(screen.account, screen.role) if screen.account and screen.role else None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an act is given."""
+
+    laptop: Laptop
+    screen: Screen
+    who: Who | None
+    cookies: list[str] = field(default_factory=list)
+    """The cookie that the answer sets, if it does."""
+
+
+Act = Callable[[Request, Any], Awaitable[Mapping[str, Any]]]
+FOLDER_OF_REPORTS, FOLDER_OF_PLANS, FILE_OF_ACCOUNTS = Path("reports"), Path("plans"), Path("accounts.json")

@@ -1,0 +1,225 @@
+"""Takes requests apart, has them done, and says in plain JSON what came of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request as HttpRequest
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from pen_controller import recovery
+from pen_controller.answers import AGE_BANDS, ANSWERS, ENDPOINTS, AnswerError
+from pen_controller.clinic.accounts import AccountError
+from pen_controller.clinic.acts import ACTS, Entry, may
+from pen_controller.clinic.desk import NotNowError
+from pen_controller.clinic.jobs import BusyError
+from pen_controller.clinic.laptop import LOG, Laptop, Request, who
+from pen_controller.clinic.login import LoginError, cookie_of
+from pen_controller.clinic.people import NOBODY
+from pen_controller.clinic.throttle import ThrottledError
+from pen_controller.config import Config, ConfigError
+from pen_controller.errors import PenError
+from pen_controller.journal import NAME, JournalError
+from pen_controller.limits import Refusal
+from pen_controller.outcomes import RefusedError
+from pen_controller.pen import LimitError
+from pen_controller.recovery import ALL
+from pen_controller.texts import languages, texts
+from pen_controller.udi import UdiError
+
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
+"""A report is one file with its own style, and runs nothing."""
+
+_STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (ThrottledError, 429),
+    (LoginError, 401),
+    (NotNowError, 409),
+    (BusyError, 409),
+    (PenError, 409),
+    (JournalError, 503),
+    (AnswerError, 400),
+    (AccountError, 400),
+    (UdiError, 400),
+    (ConfigError, 400),
+    (ValueError, 400),
+    (OSError, 503),
+)
+
+Answers = Callable[[HttpRequest], Awaitable[Response]]
+
+
+def error(status: int, text: str, refusal: Refusal | None = None, field: str | None = None) -> JSONResponse:
+    """Say why not."""
+    limit = refusal and asdict(refusal.limit) | {"asked": refusal.asked}
+    return JSONResponse({"error": {"text": text, "limit": limit, "field": field}}, status)
+
+
+def routes(laptop: Laptop) -> list[BaseRoute]:
+    """All routes but those of files."""
+    own = Routes(laptop)
+    looks: dict[str, Answers] = {
+        "/api/setup": own.setup,
+        "/api/state": own.state,
+        "/api/config": own.config,
+        "/api/face": own.face,
+        "/api/plans": own.plans,
+        "/api/treatments": own.treatments,
+        "/api/answers": own.answers,
+        "/api/texts/{language}": own.texts,
+        "/report/{name}": own.report,
+    }
+    return [
+        Route("/launch", own.launch, methods=["GET"]),
+        Route("/api/stop", own.stop, methods=["POST"]),
+        *(Route(entry.path, own.act(entry), methods=["POST"]) for entry in ACTS),
+        *(Route(path, answer, methods=["GET"]) for path, answer in looks.items()),
+    ]
+
+
+class Routes:
+    """The answers."""
+
+    def __init__(self, laptop: Laptop) -> None:
+        self._laptop = laptop
+
+    # --- what has something done -------------------------------------------------------------------------------------
+
+    async def stop(self, request: HttpRequest) -> Response:
+        """STOP, by anybody, whatever the body says. By WebSocket it is quicker."""
+        self._laptop.desk.stop(request.state.screen.account or NOBODY)
+        return JSONResponse({"ok": True, "phase": "handled"})
+
+    def act(self, entry: Entry) -> Answers:
+        """Answers requests for one act."""
+
+        async def answer(http: HttpRequest) -> Response:
+            screen = http.state.screen
+            request = Request(self._laptop, screen, who(screen))
+            if not may(request, entry.needs):
+                return error(403, "your account may not do that") if request.who else error(401, "log in first")
+            try:
+                asked = entry.body.model_validate_json(await http.body())
+                done = await entry.act(request, asked)
+            except ValidationError as wrong:
+                first = wrong.errors()[0]
+                field = ".".join(map(str, first["loc"])) or None
+                return error(400, ": ".join(filter(None, (field, first["msg"]))), field=field)
+            except (RefusedError, LimitError) as refused:
+                return error(422, str(refused), refused.refusal)
+            except Exception as failed:
+                for kind, status in _STATUS:
+                    if isinstance(failed, kind):
+                        return error(status, str(failed))
+                raise
+            response = JSONResponse({"ok": True, **done})
+            for cookie in request.cookies:
+                response.headers.append("set-cookie", cookie)
+            return response
+
+        return answer
+
+    async def launch(self, request: HttpRequest) -> Response:
+        """Take the launch token for a cookie, once."""
+        cookie = self._laptop.keys.let_in(request.query_params.get("token", "")) if request.method == "GET" else None
+        if cookie is None:
+            return error(401, "this address worked once, or is too old: start pen app again for another")
+        await self._laptop.log("launch", {})
+        return RedirectResponse("/", 303, {"set-cookie": cookie_of(cookie)})
+
+    # --- what is only looked at --------------------------------------------------------------------------------------
+
+    async def setup(self, _: HttpRequest) -> Response:
+        """Whether anybody can log in yet."""
+        return JSONResponse({"accounts": bool(self._laptop.accounts), "languages": dict(languages())})
+
+    async def state(self, request: HttpRequest) -> Response:
+        """A snapshot."""
+        return JSONResponse(self._laptop.lives.snapshot(request.state.screen))
+
+    async def config(self, _: HttpRequest) -> Response:
+        """What can be chosen."""
+        return JSONResponse(choices(self._laptop.desk.config) | {"practice": self._laptop.practise is not None})
+
+    async def face(self, _: HttpRequest) -> Response:
+        """The shapes of the face."""
+        shapes = files("pen_controller") / "dashboard" / "static" / "face.json"
+        return Response(shapes.read_bytes(), media_type="application/json")
+
+    async def texts(self, request: HttpRequest) -> Response:
+        """All texts of a language."""
+        language = request.path_params["language"]
+        if language not in languages():
+            return error(404, f"no texts in that language: {', '.join(languages())}")
+        return JSONResponse(dict(texts(language)))
+
+    async def plans(self, request: HttpRequest) -> Response:
+        """Names of the templates."""
+        if who(request.state.screen) is None:
+            return error(401, "log in first")
+        return JSONResponse({"plans": await asyncio.to_thread(self._laptop.templates.names)})
+
+    async def treatments(self, request: HttpRequest) -> Response:
+        """The treatments on the record, the newest first."""
+        if who(request.state.screen) is None:
+            return error(401, "log in first")
+        return JSONResponse({"treatments": await asyncio.to_thread(self._treatments)})
+
+    def _treatments(self) -> list[dict[str, Any]]:
+        journal = self._laptop.journal
+        sessions = [one for one in journal.sessions() if one.session != LOG]
+        unended = {recovery.unended(journal, pen) for pen in {one.pen for one in sessions}}
+        return [asdict(one) | {"unended": one.session in unended} for one in reversed(sessions)]
+
+    async def answers(self, request: HttpRequest) -> Response:
+        """What persons have entered in the treatment under way, with the numbers by which it can be corrected."""
+        treatment = self._laptop.desk.treatment
+        if who(request.state.screen) is None or treatment is None:
+            return error(401, "log in first") if treatment else error(409, "no treatment is under way")
+        records = await asyncio.to_thread(self._laptop.journal.read, treatment.session, limit=ALL)
+        return JSONResponse(
+            {"answers": [{"seq": one.seq, "kind": one.kind, "wall": one.wall, "body": one.body}
+                         for one in records if one.kind in ANSWERS]}
+        )  # fmt: skip
+
+    async def report(self, request: HttpRequest) -> Response:
+        """A report that was made."""
+        if who(request.state.screen) is None:
+            return error(401, "log in first")
+        name = Path(request.path_params["name"])
+        path = self._laptop.jobs.folder / name.name
+        if name.suffix not in (".html", ".pdf") or not NAME.fullmatch(name.stem) or not path.is_file():
+            return error(404, "no such report: have it made first")
+        headers = {"Cache-Control": "no-store"}
+        if name.suffix == ".html":
+            headers["Content-Security-Policy"] = REPORT_POLICY
+        return FileResponse(path, headers=headers)
+
+
+def choices(config: Config) -> dict[str, Any]:
+    """The configuration, as far as a person chooses from it; words are in the catalogue where a model has none."""
+
+    def table(entries: Any) -> dict[str, Any]:  # noqa: ANN401  # any mapping of models
+        return {str(name): _plain(entry) for name, entry in entries.items()}
+
+    return {
+        "areas": table(config.areas),
+        "blocked": table(config.blocked),
+        "indications": table(config.indications),
+        "skin": table(config.skin),
+        "screening": table(config.screening),
+        "checklist": table(config.checklist),
+        "aftercare": table(config.aftercare),
+        "cartridges": table(config.cartridges),
+        "age_bands": list(AGE_BANDS),
+        "endpoints": list(ENDPOINTS),
+        "clinic": {"site": config.clinic.site, "min_interval_days": config.clinic.min_interval_days},
+    }
+
+
+def _plain(entry: BaseModel) -> dict[str, Any]:
+    return entry.model_dump(mode="json")
