@@ -154,7 +154,9 @@ def test_a_run_that_is_ended_leaves_the_pen_stopped(simulator: str, tmp_path: Pa
     plan = small_plan(tmp_path, passes=3, size_cm2=40.0)
     command = [*PEN, "run", str(plan), "--pen", simulator, "--yes", "--no-telemetry"]
     command += ["--journal", str(tmp_path / "journal.sqlite")]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    # Nobody answers: a run that a slow machine has stopped ends, and is not waited for.
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere) as process:
         while json.loads(pen("info", simulator, "--json").stdout)["strokes"] < 50:
             assert process.poll() is None
         os.kill(process.pid, number)
