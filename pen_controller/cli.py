@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from pen_controller.clinic import commands as clinic_commands
+from pen_controller.conformance import command as conformance_command
 from pen_controller.recorder import commands as recorder_commands
 from pen_controller.report import commands as report_commands
 
@@ -30,7 +31,8 @@ app = typer.Typer(
     name="pen",
     help="Control and telemetry for automated microneedling pens.\n\n"
     "Not a cleared medical device: its limits are defaults with sources, which a clinic approves for itself.\n\n"
-    "Exit status: 0 good, 2 usage or configuration, 3 pen or line, 4 refused by a limit, 5 telemetry, 130 Ctrl-C.",
+    "Exit status: 0 good, 2 usage or configuration, 3 pen or line, 4 refused by a limit, 5 telemetry, "
+    "6 a record that was changed, 130 Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -457,6 +459,7 @@ async def _treat(
 
 
 clinic_commands.register(app)
+conformance_command.register(app)
 recorder_commands.register(app)
 report_commands.register(app)
 

@@ -25,6 +25,20 @@ def create(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
+def save(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read: whole and on the disk, or the older one stays. Raises `OSError`."""
+    part = path.with_name(f"{path.name}.part")
+    create(part)
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a transaction open in a file of its own: a lock on any system, which ends with the process, however it ends.

@@ -6,64 +6,29 @@ One SQLite file, append-only, written by one thread of one process. What `append
 import asyncio
 import contextlib
 import itertools
-import json
-import re
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Self
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pen_controller import chain, journal_key
 from pen_controller.journal_file import JournalError, open_owned
+from pen_controller.journal_record import NAME, Outlet, Record, draft, utc_now
 
 __all__ = ["NAME", "Journal", "JournalError", "Outlet", "Record", "SessionInfo", "utc_now"]
-
-Outlet = Literal["pass", "event", "summary"]
 
 LINGER_S = 0.005  # what nobody waits for gathers this long, so that 1,000 records/s cost 200 commits/s
 BATCH_RECORDS = 500
 BLOCK_RECORDS = 100
-INSERT = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-INSERT_BLOCK = INSERT + ", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" * (BLOCK_RECORDS - 1)
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the names an MQTT topic of ours can carry
-
-
-class Record(NamedTuple):
-    """One line of the record, as it is stored: its fields are the columns.
-
-    Attributes:
-        id: Place in the file; gap-free from 1.
-        session: The treatment it belongs to; one session has one pen.
-        seq: Place in the session; gap-free from 1.
-        topic: The telemetry topic it goes out on; None is not published.
-        out_seq: Place among the session's published records, gap-free from 1; None is not published.
-        kind: What happened, in one word.
-        pen: Name of the pen.
-        pen_t_us: Time of the pen's own clock, in microseconds since its boot.
-        wall: UTC in ISO 8601, a label only: nothing is ordered or decided by it.
-        body_json: JSON object in UTF-8 text: encoded once, stored and published as it is.
-    """
-
-    id: int
-    session: str
-    seq: int
-    topic: Outlet | None
-    out_seq: int | None
-    kind: str
-    pen: str
-    pen_t_us: int | None
-    wall: str
-    body_json: str
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The body, made from its JSON anew each time."""
-        made: dict[str, Any] = json.loads(self.body_json)
-        return made
+SELECT = "SELECT id, session, seq, topic, out_seq, kind, pen, pen_t_us, wall, body FROM record "  # as of `Record`
+INSERT = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_BLOCK = INSERT + ", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" * (BLOCK_RECORDS - 1)
+INSERT_CHECKPOINT = "INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +52,10 @@ class _Job:
     done: Future[Record | None] | None = None
 
 
-def utc_now() -> str:
-    """Return the wall time as a label: UTC, ISO 8601, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
 class Journal:
     """The open journal; made by `Journal.open`. Reading is safe from any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key_path: Path | None = None) -> None:
         self.path = path
         self.failed: JournalError | None = None
         self._closed = False
@@ -108,18 +68,25 @@ class Journal:
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         with contextlib.ExitStack() as stack:
             self._db, self._reader = stack.enter_context(open_owned(path))
-            self._last_id: int = self._query("SELECT coalesce(max(id), 0) FROM record")[0][0]
+            self._key = _key(path, key_path or journal_key.beside(path))
+            self._last_id, self._hash = self.head()
+            self._signed_id: int = self._query("SELECT coalesce(max(record_id), 0) FROM checkpoint")[0][0]
             self._files = stack.pop_all()
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, path: Path | str) -> AsyncIterator[Self]:
+    async def open(cls, path: Path | str, key_path: Path | None = None) -> AsyncIterator[Self]:
         """Open or create the journal, readable by its owner only; leaving writes out what is queued.
 
+        Args:
+            path: Its file.
+            key_path: File of the key that signs it, made if it is not there; beside the journal, if left out.
+
         Raises:
-            JournalError: It is another process's, no journal, of another version, damaged, or cannot be written.
+            JournalError: It is another process's, no journal, of another version, damaged, or cannot be written; or
+                its key cannot be used.
         """
-        journal = cls(Path(path))
+        journal = cls(Path(path), key_path)
         journal._thread.start()
         try:
             yield journal
@@ -146,7 +113,7 @@ class Journal:
             ValueError: `session` or `pen` is no name, or `body` is not JSON.
             JournalError: It could not be written. The journal takes nothing more until it is opened anew.
         """
-        written = await self._done(_draft(session, kind, body, pen, pen_t_us, topic))
+        written = await self._done(draft(session, kind, body, pen, pen_t_us, topic))
         assert written is not None  # noqa: S101 - a job with a record comes back with that record
         return written
 
@@ -168,7 +135,7 @@ class Journal:
             ValueError: `session` or `pen` is no name, or `body` is not JSON.
             JournalError: The journal is closed.
         """
-        self._submit(_Job(_draft(session, kind, body, pen, pen_t_us, topic)))
+        self._submit(_Job(draft(session, kind, body, pen, pen_t_us, topic)))
 
     async def flush(self) -> None:
         """Return when all that was posted before is durable.
@@ -180,12 +147,12 @@ class Journal:
 
     def read(self, session: str, after_seq: int = 0, limit: int = 1000) -> list[Record]:
         """Return the session's records that follow `after_seq`, in order."""
-        sql = "SELECT * FROM record WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?"
+        sql = SELECT + "WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?"
         return [Record._make(row) for row in self._query(sql, session, after_seq, limit)]
 
     def published_after(self, record_id: int, limit: int = 1000, *, pen: str) -> list[Record]:
         """Return the pen's records that have a topic and an id above `record_id`, in order."""
-        sql = "SELECT * FROM record WHERE topic IS NOT NULL AND pen = ? AND id > ? ORDER BY id LIMIT ?"
+        sql = SELECT + "WHERE topic IS NOT NULL AND pen = ? AND id > ? ORDER BY id LIMIT ?"
         return [Record._make(row) for row in self._query(sql, pen, record_id, limit)]
 
     def backlog(self, record_id: int, *, pen: str) -> int:
@@ -204,6 +171,12 @@ class Journal:
             JOIN record AS last ON last.id = last_id
             ORDER BY first_id"""
         return [SessionInfo(*row) for row in self._query(sql)]
+
+    def head(self) -> chain.Head:
+        """Return where the chain of what is durable stands; record 0 is none."""
+        (genesis,) = self._query("SELECT 0, hash FROM genesis")
+        newest = self._query("SELECT id, hash FROM record ORDER BY id DESC LIMIT 1")
+        return chain.Head._make(newest[0] if newest else genesis)
 
     def cursor(self, name: str) -> int:
         """Return the id of the last record that the named publisher is done with; 0 at the beginning."""
@@ -275,6 +248,7 @@ class Journal:
                     job.done.set_result(record)
                 else:
                     job.done.set_exception(self.failed)
+        self._sign_off()
 
     def _gather(self) -> list[_Job]:
         """Wait for jobs, and linger while nobody waits for one; return none when the journal was closed."""
@@ -297,8 +271,10 @@ class Journal:
         try:
             records = [self._number(job.record) if job.record else None for job in batch]
             cursors = dict(job.cursor for job in batch if job.cursor)
+            rows, checkpoints = self._chain([record for record in records if record])
             self._db.execute("BEGIN IMMEDIATE")
-            self._insert([record for record in records if record])
+            self._insert(rows)
+            self._db.executemany(INSERT_CHECKPOINT, checkpoints)
             self._db.executemany("REPLACE INTO cursor VALUES (?, ?)", cursors.items())
             self._db.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
@@ -308,13 +284,34 @@ class Journal:
             return nothing
         return records
 
-    def _insert(self, records: list[Record]) -> None:
+    def _chain(self, records: list[Record]) -> tuple[list[tuple[Any, ...]], list[chain.Checkpoint]]:
+        """Return the rows, each record with its hash, and the checkpoints among them."""
+        rows: list[tuple[Any, ...]] = []
+        checkpoints: list[chain.Checkpoint] = []
+        for record in records:
+            self._hash = chain.link(self._hash, record)
+            rows.append((*record, self._hash))
+            if chain.is_signed(record.id, record.kind):
+                checkpoints.append(self._sign(record.id))
+        return rows, checkpoints
+
+    def _sign(self, record_id: int) -> chain.Checkpoint:
+        self._signed_id = record_id
+        return chain.Checkpoint.sign(self._key, chain.Head(record_id, self._hash), utc_now())
+
+    def _sign_off(self) -> None:
+        """Sign what came after the last checkpoint; where that fails, the next one signs it too."""
+        if self.failed is None and self._signed_id < self._last_id:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute(INSERT_CHECKPOINT, self._sign(self._last_id))
+
+    def _insert(self, rows: list[tuple[Any, ...]]) -> None:
         """Insert in blocks: other threads run during a statement, and have to be waited for between two."""
-        blocks_end = len(records) - len(records) % BLOCK_RECORDS
+        blocks_end = len(rows) - len(rows) % BLOCK_RECORDS
         for at in range(0, blocks_end, BLOCK_RECORDS):
-            block = records[at : at + BLOCK_RECORDS]
+            block = rows[at : at + BLOCK_RECORDS]
             self._db.execute(INSERT_BLOCK, list(itertools.chain.from_iterable(block)))
-        self._db.executemany(INSERT, records[blocks_end:])
+        self._db.executemany(INSERT, rows[blocks_end:])
 
     def _number(self, draft: Record) -> Record:
         """Give the record its place in the file, in its session and in what the session publishes."""
@@ -328,25 +325,10 @@ class Journal:
         return draft._replace(id=self._last_id, seq=seq, out_seq=out_seq if draft.topic else None)
 
 
-def _draft(
-    session: str,
-    kind: str,
-    body: Mapping[str, Any],
-    pen: str,
-    pen_t_us: int | None,
-    topic: Outlet | None,
-) -> Record:
-    """Check what the writer could choke on, and encode the body."""
-    for label, name in (("session", session), ("kind", kind), ("pen", pen)):
-        if not NAME.fullmatch(name):
-            raise ValueError(f"{label} {name!r}: use 1 to 64 letters, digits, _ or -")
-    if pen_t_us is not None and not 0 <= pen_t_us < 2**63:
-        raise ValueError(f"pen_t_us {pen_t_us}: use microseconds since the pen's boot")
-    if topic not in (None, "pass", "event", "summary"):
-        raise ValueError(f"topic {topic!r}: use pass, event, summary or None")
+def _key(journal: Path, path: Path) -> Ed25519PrivateKey:
     try:
-        body_json = _JSON.encode(dict(body))
-        body_json.encode()  # half a pair of surrogates is no text
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"body of {kind}: {error}: use plain JSON values, no NaN") from error
-    return Record(0, session, 0, topic, None, kind, pen, pen_t_us, utc_now(), body_json)
+        return journal_key.private_key(path)
+    except ValueError as error:
+        raise JournalError(f"journal {journal}: its {error}") from error
+    except OSError as error:
+        raise JournalError.of(path, error) from error

@@ -13,7 +13,7 @@ from typing import Self
 from pen_controller import files, journal_log
 
 APPLICATION_ID = 0x50454E4A  # "PENJ": tells our file from any other SQLite database
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 5.0  # a backup may hold the file for a moment
 
 SCHEMA = """
@@ -28,15 +28,29 @@ CREATE TABLE record (
     pen TEXT NOT NULL,
     pen_t_us INTEGER,
     wall TEXT NOT NULL,
-    body TEXT NOT NULL
+    body TEXT NOT NULL,
+    hash BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX record_seq ON record (session, seq);
 CREATE INDEX record_out_seq ON record (session, out_seq) WHERE topic IS NOT NULL;
 CREATE INDEX record_published ON record (pen, id) WHERE topic IS NOT NULL;
+CREATE TABLE genesis (hash BLOB NOT NULL) STRICT;
+INSERT INTO genesis VALUES (randomblob(32));
+CREATE TABLE checkpoint (
+    record_id INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL,
+    wall TEXT NOT NULL,
+    public_key BLOB NOT NULL,
+    signature BLOB NOT NULL
+) STRICT;
 CREATE TABLE cursor (name TEXT PRIMARY KEY, record_id INTEGER NOT NULL) STRICT;
 CREATE TRIGGER record_is_never_changed BEFORE UPDATE ON record
 BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END;
 CREATE TRIGGER record_is_never_deleted BEFORE DELETE ON record
+BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END;
+CREATE TRIGGER checkpoint_is_never_changed BEFORE UPDATE ON checkpoint
+BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END;
+CREATE TRIGGER checkpoint_is_never_deleted BEFORE DELETE ON checkpoint
 BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END;
 CREATE TRIGGER record_has_no_gaps BEFORE INSERT ON record
 WHEN NEW.id IS NOT 1 + (SELECT coalesce(max(id), 0) FROM record)

@@ -45,6 +45,10 @@ class Minutes:
             self.session, kind, body, pen=self._pen.identity.serial, pen_t_us=self._pen.state.t_us, topic=topic
         )
 
+    async def witness(self) -> None:
+        """Publish where the record stands, for who keeps what is published. Raises `JournalError`."""
+        await self.write("checkpoint", {"head": str(self._journal.head())})
+
     def read(self, seq: int) -> Record | None:
         """The record of this number in the session, if there is one. Raises `JournalError`."""
         return next((each for each in self._journal.read(self.session, seq - 1, 1) if each.seq == seq), None)

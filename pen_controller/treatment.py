@@ -212,9 +212,12 @@ class Treatment:
             by: who stops, in a word without a name.
             why: what for.
         """
-        self._pen.stop_now(f"{why} ({by})")
-        self.interrupted = self.interrupted or f"{why} ({by})"
-        self._minutes.post("stop", {"reason": why, "by": by})
+        reason = f"{why} ({by})"
+        again = reason in (self.interrupted, self._pen.stop_reason)
+        self._pen.stop_now(reason)
+        self.interrupted = self.interrupted or reason
+        if not again:  # a page repeats its STOP until the pen has confirmed it
+            self._minutes.post("stop", {"reason": why, "by": by})
 
     def leave(self, by: str, why: str) -> None:
         """A person ends the area under way in order, before its passes are given; nothing latches."""
@@ -431,7 +434,8 @@ class Treatment:
         """Tell the pen to stop if it may run, and then the record; wait for neither."""
         if self._pen.may_run:
             self._pen.stop_now(reason)
-            self._minutes.post("stop", {"reason": reason})
+            if reason != self.interrupted:  # else a person's STOP, which is on the record
+                self._minutes.post("stop", {"reason": reason})
 
     def summaries(self) -> list[dict[str, Any]]:
         """What each area has been given so far, in the order they were begun."""
@@ -443,4 +447,5 @@ class Treatment:
     async def _end(self) -> None:
         if self._ran is not None:
             self._lose(self._ran, "the treatment ended without a line to the pen")
+        await self._minutes.witness()
         await self._minutes.write("summary", entries.ended(self.summaries(), len(self.refusals)), topic="summary")

@@ -170,15 +170,17 @@ async def test_what_cannot_be_recorded_is_refused_at_the_call(
     [
         "UPDATE record SET body = '{}' WHERE id = 1",
         "DELETE FROM record",
+        "UPDATE checkpoint SET record_id = 1",
+        "DELETE FROM checkpoint",
         "INSERT OR REPLACE INTO record SELECT * FROM record WHERE id = 1",
-        "INSERT INTO record VALUES (4, 's1', 3, NULL, NULL, 'x', 'p1', NULL, '', '{}')",
-        "INSERT INTO record VALUES (3, 's1', 4, NULL, NULL, 'x', 'p1', NULL, '', '{}')",
-        "INSERT OR REPLACE INTO record VALUES (3, 's1', 2, NULL, NULL, 'x', 'p1', NULL, '', '{}')",
-        "INSERT INTO record VALUES (3, 's1', 3, 'event', 2, 'x', 'p1', NULL, '', '{}')",
+        "INSERT INTO record VALUES (4, 's1', 3, NULL, NULL, 'x', 'p1', NULL, '', '{}', x'')",
+        "INSERT INTO record VALUES (3, 's1', 4, NULL, NULL, 'x', 'p1', NULL, '', '{}', x'')",
+        "INSERT OR REPLACE INTO record VALUES (3, 's1', 2, NULL, NULL, 'x', 'p1', NULL, '', '{}', x'')",
+        "INSERT INTO record VALUES (3, 's1', 3, 'event', 2, 'x', 'p1', NULL, '', '{}', x'')",
     ],
 )
 async def test_no_program_can_change_the_record(journal: Journal, path: Path, sql: str) -> None:
-    before = [await journal.append("s1", "x", {}, pen="p1") for _ in range(2)]
+    before = [await journal.append("s1", kind, {}, pen="p1") for kind in ("treatment_begun", "x")]
     other = sqlite3.connect(path, isolation_level=None)
     with pytest.raises(sqlite3.IntegrityError, match=r"append-only|without gaps"):
         other.execute(sql)
@@ -219,7 +221,7 @@ async def test_a_file_of_something_else_or_of_another_version_is_refused(tmp_pat
     alien, newer = tmp_path / "alien", tmp_path / "newer"
     for file, sql in [
         (alien, "CREATE TABLE cat (name TEXT)"),
-        (newer, f"CREATE TABLE x (y); PRAGMA application_id = {journal_file.APPLICATION_ID}; PRAGMA user_version = 2"),
+        (newer, f"CREATE TABLE x (y); PRAGMA application_id = {journal_file.APPLICATION_ID}; PRAGMA user_version = 3"),
     ]:
         db = sqlite3.connect(file)
         db.executescript(sql)
@@ -227,7 +229,7 @@ async def test_a_file_of_something_else_or_of_another_version_is_refused(tmp_pat
     for file, message in [
         (text, "text: it is not a journal"),
         (alien, "alien: it is a database of something else"),
-        (newer, "newer: its schema is 2, this program's is 1: use the program"),
+        (newer, "newer: its schema is 3, this program's is 2: use the program"),
         (tmp_path / "absent" / "file", "file: it cannot be opened: its folder must exist"),
         (tmp_path, "it cannot be opened"),
     ]:
@@ -261,7 +263,7 @@ async def test_only_its_owner_can_read_the_files(journal: Journal, path: Path) -
     await journal.append("s1", "x", {}, pen="p1")
     files = sorted(path.parent.glob("journal.db*"))
     assert [file.name for file in files] == [
-        "journal.db", "journal.db-shm", "journal.db-wal", "journal.db.lock",
+        "journal.db", "journal.db-shm", "journal.db-wal", "journal.db.key", "journal.db.lock",
     ]  # fmt: skip
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pen_controller import journal as journal_module
-from pen_controller import journal_file, recovery
+from pen_controller import journal_file, journal_record, recovery
 from pen_controller.config import PlanArea
 from pen_controller.journal import Journal, JournalError, Record
 from pen_controller.pen import Pen
@@ -117,6 +116,7 @@ async def test_a_disk_that_fills_up_stops_the_needles_and_the_treatment_can_be_t
         ):
             treating = asyncio.create_task(treatment.treat(LONG))
             await until(lambda: pen.state.state is PenState.RUNNING, "the needles to run")
+            await until(lambda: treatment.areas["cheek"].punctures > 0, "the needles to touch the skin")
             promised.extend(journal.read(treatment.session))
             fill(disk)
             with pytest.raises(JournalError, match="the disk is full"):
@@ -255,7 +255,7 @@ async def test_a_clock_that_is_set_back_a_year_changes_no_order(
     path = tmp_path / "journal.db"
     async with Journal.open(path) as journal:
         await journal.append("s1", "treatment_begun", {}, pen="p1")
-        monkeypatch.setattr(journal_module, "utc_now", lambda: "2025-01-01T00:00:00.000+00:00")
+        monkeypatch.setattr(journal_record, "utc_now", lambda: "2025-01-01T00:00:00.000+00:00")
         await journal.append("s1", "summary", {}, pen="p1")
     async with Journal.open(path) as journal:
         await journal.append("s2", "treatment_begun", {}, pen="p1")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pen_controller.chain import HASH_BYTES, Head
 from pen_controller.config import Config, PlanArea
 from pen_controller.journal import Journal, Outlet, Record, SessionInfo, utc_now
 from pen_controller.pen import Pen
@@ -58,6 +59,9 @@ class MemoryJournal(Journal):
 
     def read(self, session: str, after_seq: int = 0, limit: int = 1000) -> list[Record]:
         return [record for record in self.records if record.session == session and record.seq > after_seq][:limit]
+
+    def head(self) -> Head:
+        return Head(len(self.records), bytes(HASH_BYTES))
 
     def sessions(self) -> list[SessionInfo]:
         pens = {record.session: record.pen for record in self.records}

@@ -17,10 +17,10 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A paragraph: plain, quiet (small and pale), or one that must not be overlooked."""
+    """A paragraph: plain, quiet (small and pale), one that must not be overlooked, or one in red that forbids."""
 
     text: str
-    look: Literal["plain", "quiet", "loud"] = "plain"
+    look: Literal["plain", "quiet", "loud", "red"] = "plain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,34 @@
-"""`pen report`, and what `pen export --fhir` does; each loads what it needs when it runs."""
+"""`pen report`, `pen verify`, and what `pen export --fhir` does; each loads what it needs when it runs."""
 # ruff: noqa: PLC0415 - so that help comes at once, and the rest of `pen` needs no typesetting
 
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pen_controller.chain import Head
     from pen_controller.journal import SessionInfo
     from pen_controller.report.story import Story
+    from pen_controller.report.verifying import Row, Verdict
 
-BAD_USAGE = 2  # as of every command of `pen`
+BAD_USAGE, CHANGED = 2, 6  # as of every command of `pen`
 
 JournalFile = Annotated[Path | None, typer.Option(help="SQLite file of the record; by default in your data folder.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add `report`."""
-    app.command()(report)
+    """Add `report` and `verify`."""
+    for command in (report, verify):
+        app.command()(command)
 
 
 def report(
@@ -49,19 +54,117 @@ def report(
             _list(path, as_json=as_json)
             return
         story = _story(path, session)
-        written = _write(story, out, language, config)
+        verdict = _verdict(path, story.session)
+        written = _write(story, verdict, out, language, config)
     if as_json:
         figures = {"session": story.session, "pen": story.pen, "begun": story.begun, "ended": story.ended}
         areas = [asdict(area) for area in story.areas]
-        print(json.dumps(figures | {"areas": areas, "files": [str(file) for file in written]}))
+        files = [str(file) for file in written]
+        print(json.dumps(figures | {"areas": areas, "files": files, "record": _figures(verdict)}))
     else:
         for file in written:
             print(file)
 
 
+def verify(
+    session: Annotated[str | None, typer.Argument(help="Which treatment; the whole journal if left out.")] = None,
+    journal: JournalFile = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="Public key that may sign: 64 hexadecimal digits as a report prints them, or a PEM file; more than "
+            "once for several. By default that of JOURNAL.key.",
+        ),
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="ID:HASH", help="Newest record that somebody else knows of, as a report prints it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.")] = False,
+) -> None:
+    """Check that no record was changed, left out, put in or moved since it was written.
+
+    Works on a copy, and while a program writes the journal. Exit status 6 if it does not hold; the first record that
+    does not is named.
+
+    A chain of hashes shows every change, and checkpoints sign it. Two things it cannot show by itself: that the end was
+    cut off together with its checkpoints, and that who holds the key has made it all anew. For these give --head, of a
+    report, or of the event 'checkpoint' that a recorder stored.
+    """
+    with _failing():
+        from pen_controller.chain import Head
+        from pen_controller.journal_key import public_key
+
+        path = _journal(journal)
+        witness = Head.read(head) if head else None
+        trusted = {public_key(each) for each in key or ()}
+        verdict = _verdict(path, session, trusted=trusted, witness=witness)
+    if as_json:
+        print(json.dumps(_figures(verdict)))
+    elif verdict.broken is None:
+        _say(verdict)
+    if verdict.broken is not None:
+        print(f"pen: does not hold: {verdict.broken}", file=sys.stderr)
+        raise typer.Exit(CHANGED)
+
+
+def _verdict(
+    path: Path, session: str | None, *, trusted: "Collection[bytes]" = (), witness: "Head | None" = None
+) -> "Verdict":
+    from pen_controller.report.verifying import verified
+
+    return verified(path, session, trusted=trusted, witness=witness, watch=_watched)
+
+
+def _watched(rows: "Iterable[Row]", count: int) -> "Iterable[Row]":
+    """Show on a terminal, for work that takes a while, how far it is."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(rows, "verifying", count, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _say(verdict: "Verdict") -> None:
+    which = f", from the first of {verdict.session} on" if verdict.session else ""
+    print(f"holds: {verdict.records} records{which}")
+    if verdict.head is not None:
+        print(f"head    {verdict.head}")
+    for key in verdict.keys:
+        print(f"key     {key}")
+    if verdict.keys and not verdict.compared:
+        print("        compared with nothing: give the one that a report prints, with --key")
+    if verdict.signed is not None:
+        print(f"signed  up to record {verdict.signed.record_id}, {verdict.signed.wall}")
+
+
+def _figures(verdict: "Verdict") -> dict[str, Any]:
+    broken = verdict.broken
+    stands = broken and broken.record
+    return {
+        "session": verdict.session,
+        "holds": broken is None,
+        "records": verdict.records,
+        "head": verdict.head and str(verdict.head),
+        "keys": verdict.keys,
+        "compared": verdict.compared,
+        "signed": verdict.signed and {"record": verdict.signed.record_id, "wall": verdict.signed.wall},
+        "broken": broken
+        and {
+            "record": broken.record_id,
+            "session": stands and stands.session,
+            "seq": stands and stands.seq,
+            "kind": stands and stands.kind,
+            "why": str(broken),
+        },
+    }
+
+
 def export_fhir(session: str | None, journal: Path | None, to: Path | None) -> None:
     """Write a treatment of the journal as a FHIR bundle, to a file or to standard output."""
     with _failing():
+        from pen_controller.files import save
         from pen_controller.report.fhir import bundle
         from pen_controller.report.words import Words
         from pen_controller.texts import texts
@@ -70,12 +173,13 @@ def export_fhir(session: str | None, journal: Path | None, to: Path | None) -> N
         if to is None:
             print(text)
         else:
-            _save(to, text.encode())
+            save(to, text.encode())
             print(to)
 
 
-def _write(story: "Story", folder: Path, language: str, config: Path | None) -> list[Path]:
+def _write(story: "Story", verdict: "Verdict", folder: Path, language: str, config: Path | None) -> list[Path]:
     from pen_controller.config import load
+    from pen_controller.files import save
     from pen_controller.report import contents
     from pen_controller.report.aftercare import sheet
     from pen_controller.report.html import html
@@ -88,24 +192,13 @@ def _write(story: "Story", folder: Path, language: str, config: Path | None) -> 
         raise ImportError("the report needs Typst: pip install 'pen-controller[report]'") from error
 
     words = Words(texts(language))
-    document = contents.report(story, words, language, sheet=sheet(load(config).aftercare, language))
+    document = contents.report(story, words, language, sheet=sheet(load(config).aftercare, language), verdict=verdict)
     folder.mkdir(parents=True, exist_ok=True)
     made = {".html": html(document).encode(), ".pdf": pdf(document, made=datetime.now(UTC))}
-    return [_save(folder / f"{story.session}{suffix}", content) for suffix, content in made.items()]
-
-
-def _save(path: Path, content: bytes) -> Path:
-    """Write a file that only its owner can read, for it tells of a patient; whole, or the older one stays."""
-    from pen_controller.files import create
-
-    part = path.with_name(f"{path.name}.part")
-    create(part)
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    files = {folder / f"{story.session}{suffix}": content for suffix, content in made.items()}
+    for path, content in files.items():
+        save(path, content)
+    return list(files)
 
 
 def _journal(given: Path | None) -> Path:

@@ -15,6 +15,7 @@ from pen_controller.report.blocks import (
     Table,
 )
 from pen_controller.report.story import AreaStory, Story
+from pen_controller.report.verifying import Verdict
 from pen_controller.report.words import Words
 
 TYPES = {1: "I", 2: "II", 3: "III", 4: "IV", 5: "V", 6: "VI"}
@@ -25,7 +26,9 @@ GIVEN = (
 DASH = "\N{EN DASH}"
 
 
-def report(story: Story, words: Words, language: str, *, sheet: Sequence[Block] = ()) -> Document:
+def report(
+    story: Story, words: Words, language: str, *, sheet: Sequence[Block] = (), verdict: Verdict | None = None
+) -> Document:
     """Lay out the report of one treatment.
 
     Args:
@@ -33,9 +36,11 @@ def report(story: Story, words: Words, language: str, *, sheet: Sequence[Block] 
         words: of the language.
         language: its ISO 639 code.
         sheet: the aftercare sheet, which goes on a page of its own.
+        verdict: whether the record is as it was written; None is not looked at.
     """
     blocks = [
         Heading(words("title"), 1),
+        *_broken(verdict, words),
         *_warnings(story, words),
         Pair((_head(story, words),), (_map(story, words),)),
         *_given(story, words),
@@ -47,6 +52,7 @@ def report(story: Story, words: Words, language: str, *, sheet: Sequence[Block] 
         *sections.corrections(story, words),
         *sections.passes(story, words),
         *sections.timeline(story, words),
+        *_record(verdict, words),
         *([Sheet(tuple(sheet))] if sheet else []),
     ]
     code = _case_code(story)
@@ -65,6 +71,23 @@ def _warnings(story: Story, words: Words) -> Iterator[Block]:
     if story.ended is None:
         yield Paragraph(words("not_ended", when=words.moment(story.last)), "loud")
     yield Paragraph(words("disclaimer"), "quiet")
+
+
+def _broken(verdict: Verdict | None, words: Words) -> Iterator[Block]:
+    if verdict and verdict.broken:
+        yield Paragraph(words("broken", number=verdict.broken.record_id), "red")
+
+
+def _record(verdict: Verdict | None, words: Words) -> Iterator[Block]:
+    """What somebody needs to check the record later: where it stands, and who signed it."""
+    if verdict and verdict.head:
+        signed = verdict.signed
+        rows = [(words("record_head"), str(verdict.head))]
+        rows += [(words("record_key"), key) for key in verdict.keys]
+        rows += [(words("record_signed"), words.moment(signed.wall) if signed else DASH)]
+        yield Heading(words("record"))
+        yield Facts(tuple(rows))
+        yield Paragraph(words("record_note"), "quiet")
 
 
 def _case_code(story: Story) -> str:

@@ -5,33 +5,36 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from pen_controller.journal import NAME, Record, SessionInfo
+from pen_controller.journal import NAME, SELECT, Record, SessionInfo
 from pen_controller.journal_file import APPLICATION_ID, SCHEMA_VERSION, JournalError
+
+LAPTOP = "laptop"
+"""The session, and its pen, of what belongs to no treatment: who came to the clinic's laptop, and went."""
 
 
 def sessions(path: Path) -> list[SessionInfo]:
-    """Return what a journal holds of each session, the oldest first.
+    """Return what a journal holds of each treatment, the oldest first.
 
     Raises:
         JournalError: it is not there, is no journal, is of another version, or cannot be read.
     """
     sql = """SELECT session, pen, count(*), count(out_seq), min(wall), max(wall)
-        FROM record GROUP BY session ORDER BY min(id)"""
-    with _opened(path) as db:
-        return [SessionInfo(*row) for row in db.execute(sql)]
+        FROM record WHERE session != ? GROUP BY session ORDER BY min(id)"""
+    with opened(path) as db:
+        return [SessionInfo(*row) for row in db.execute(sql, (LAPTOP,))]
 
 
 def records(path: Path, session: str | None = None) -> list[Record]:
-    """Return all records of a session, in order; of the newest if none is named.
+    """Return all records of a session, in order; of the newest treatment if none is named.
 
     Raises:
         JournalError: as `sessions`.
         ValueError: the journal has no such session, or none at all.
     """
-    sql = """SELECT id, session, seq, topic, out_seq, kind, pen, pen_t_us, wall, body FROM record
-        WHERE session = coalesce(?, (SELECT session FROM record ORDER BY id DESC LIMIT 1)) ORDER BY seq"""
-    with _opened(path) as db:
-        found = [Record(*row) for row in db.execute(sql, (session,))]
+    newest = "SELECT session FROM record WHERE session != ? ORDER BY id DESC LIMIT 1"
+    with opened(path) as db:
+        wanted = session or next((name for (name,) in db.execute(newest, (LAPTOP,))), None)
+        found = [Record(*row) for row in db.execute(SELECT + "WHERE session = ? ORDER BY seq", (wanted,))]
     if not found:
         wanted = f"no session {session}: pen report --list shows those it has" if session else "it is empty"
         raise ValueError(f"journal {path}: {wanted}")
@@ -41,7 +44,8 @@ def records(path: Path, session: str | None = None) -> list[Record]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a journal to read only. Raises `JournalError`, as `sessions`, inside the `with` statement too."""
     if not path.is_file():
         raise JournalError(f"journal {path}: it is not there: give the one that 'pen run' named, with --journal")
     try:

@@ -40,7 +40,7 @@ class AreaStory:
 
     Attributes:
         planned: Of the plan, if there was one: depth_um, rate_dhz, passes, size_cm2, indication.
-        depths_um: Depths that the needles were started with, each once, in order.
+        depths_um: Depths that the needles were set to, each once, in order.
         rates_dhz: Rates, likewise.
         deepest_um: The deepest that the pen's own sensor read while the tip was on the skin; samples are not kept.
         depth_cap_um: The deepest that was allowed.
@@ -229,7 +229,7 @@ def _read(found: dict[str, _Area], kind: str, body: Body) -> None:
     area = found.get(body.get("area", ""))
     if area is None:
         return
-    if kind == "intent" and body["command"] == "start":
+    if kind == "intent" and body["command"] in ("start", "set"):
         _once(area.depths_um, body["depth_um"])
         _once(area.rates_dhz, body["rate_dhz"])
     elif kind == "progress":

@@ -155,6 +155,12 @@ def _intent(words: Words, body: Body) -> str | None:
     return words("event.start", area=words.name("area", body["area"]), depth=depth, rate=rate)
 
 
+def _grant(words: Words, body: Body) -> str | None:
+    if not body["warnings"]:
+        return None
+    return words("event.granted", area=words.name("area", body["area"]), warnings="; ".join(body["warnings"]))
+
+
 def _outcome(words: Words, body: Body) -> str | None:
     if body["outcome"] == "done":
         return None
@@ -235,7 +241,7 @@ def _checked(words: Words, body: Body) -> str:
     return f"{step}: {agent}" if agent else step
 
 
-_TOLD_ELSEWHERE = frozenset({"skin", "plan", "progress", "alert", "earlier_pen_event"})
+_TOLD_ELSEWHERE = frozenset({"skin", "plan", "progress", "alert", "earlier_pen_event", "checkpoint"})
 _LABELLED = frozenset({"case", "cartridge"})
 _TELLERS: dict[str, Callable[[Words, Body], str | None]] = {
     "treatment_begun": lambda words, _: words("event.begun"),
@@ -243,6 +249,7 @@ _TELLERS: dict[str, Callable[[Words, Body], str | None]] = {
     "reconnected": lambda words, body: words("event.reconnected", state=words.name("report.state", body["state"])),
     "stop": lambda words, body: words("event.stop", reason=body["reason"]),
     "summary": lambda words, _: words("event.ended"),
+    "grant": _grant,
     "intent": _intent,
     "outcome": _outcome,
     "pass": _pass,
