@@ -61,8 +61,10 @@ async def serving(
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nobody stands between: who says so may be anybody on this machine
             lifespan="off",
             ws_max_size=most_message_bytes,
+            ws_per_message_deflate=False,  # within a machine it costs more than it saves
             timeout_graceful_shutdown=LEAVE_S,
         )
     )

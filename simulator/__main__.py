@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -34,6 +35,9 @@ Pens = Annotated[int, typer.Option(min=1, max=64, help="How many pens: PEN-0001,
 Seed = Annotated[int, typer.Option(help="Seed of sensor noise, hand and boot ids; the same seed, the same pens.")]
 Rate = Annotated[int, typer.Option(min=1, max=1000, help="Telemetry samples a second.")]
 Profile = Annotated[str, typer.Option(help=f"Which pen to be: {', '.join(PROFILES)}.")]
+Defect = Annotated[
+    str | None, typer.Option(help="What the pen does wrong, for a conformance kit to find; 'list' names all.")
+]
 Zone = Annotated[
     float, typer.Option("--zone-cm2", min=LEAST_ZONE_CM2, max=600, help="Skin that the simulated hand treats, in cm2.")
 ]
@@ -55,6 +59,7 @@ def serial(
     rate: Rate = 100,
     profile: Profile = "simulated",
     zone_cm2: Zone = 6.0,
+    defect: Defect = None,
     link: Annotated[Path | None, typer.Option(help="Folder for links PEN-0001, ... to the pseudo-terminals.")] = None,
     as_json: AsJson = False,
     control: Control = False,
@@ -69,7 +74,7 @@ def serial(
     def line(pen: SimulatedPen, clock: Callable[[], int], _: int) -> Line:
         return PtyLine(pen, clock, link / pen.serial if link else None)
 
-    _serve(_pens(pens, seed, rate, profile, zone_cm2), line, as_json=as_json, control=control)
+    _serve(_pens(pens, seed, rate, profile, zone_cm2, defect), line, as_json=as_json, control=control)
 
 
 @app.command()
@@ -80,6 +85,7 @@ def tcp(
     rate: Rate = 100,
     profile: Profile = "simulated",
     zone_cm2: Zone = 6.0,
+    defect: Defect = None,
     as_json: AsJson = False,
     control: Control = False,
 ) -> None:
@@ -93,7 +99,7 @@ def tcp(
     def line(pen: SimulatedPen, clock: Callable[[], int], index: int) -> Line:
         return TcpLine(pen, clock, port and port + index)
 
-    _serve(_pens(pens, seed, rate, profile, zone_cm2), line, as_json=as_json, control=control)
+    _serve(_pens(pens, seed, rate, profile, zone_cm2, defect), line, as_json=as_json, control=control)
 
 
 @app.command()
@@ -115,6 +121,7 @@ def ble(
     rate: Rate = 100,
     profile: Profile = "simulated",
     zone_cm2: Zone = 6.0,
+    defect: Defect = None,
     as_json: AsJson = False,
     control: Control = False,
 ) -> None:
@@ -134,7 +141,7 @@ def ble(
     def line(pen: SimulatedPen, clock: Callable[[], int], _: int) -> Line:
         return BleLine(pen, clock, air, mtu=mtu)
 
-    _serve(_pens(pens, seed, rate, profile, zone_cm2), line, air, as_json=as_json, control=control)
+    _serve(_pens(pens, seed, rate, profile, zone_cm2, defect), line, air, as_json=as_json, control=control)
 
 
 @app.command()
@@ -170,13 +177,23 @@ def replay(
         print(f"{name:<16}{true:>12}{counted:>12}")
 
 
-def _pens(count: int, seed: int, rate: int, profile: str, zone_cm2: float) -> list[SimulatedPen]:
+def _pens(count: int, seed: int, rate: int, profile: str, zone_cm2: float, defect: str | None) -> list[SimulatedPen]:
     if profile not in PROFILES:
         _refuse(f"no profile {profile!r}: choose one of {', '.join(PROFILES)}")
-    return [
-        SimulatedPen(profile, number, seed=seed, sample_rate_hz=rate, zone_cm2=zone_cm2)
-        for number in range(1, count + 1)
-    ]
+    make = _maker(defect) if defect else SimulatedPen
+    return [make(profile, number, seed=seed, sample_rate_hz=rate, zone_cm2=zone_cm2) for number in range(1, count + 1)]
+
+
+def _maker(defect: str) -> Callable[..., SimulatedPen]:
+    from simulator.defects import DEFECTS, WrongPen  # noqa: PLC0415  # only few ask for one
+
+    if defect == "list":
+        for name, part in DEFECTS.items():
+            print(f"{name:30} {part.__doc__}")
+        raise typer.Exit
+    if defect not in DEFECTS:
+        _refuse(f"no defect {defect!r}: '--defect list' names all")
+    return partial(WrongPen, defect)
 
 
 def _refuse(why: str) -> NoReturn:
@@ -267,7 +284,8 @@ async def _obey(bench: Bench, command: str, *, as_json: bool) -> None:
                 (pen.firmware.button if what == "button" else pen.change_cartridge)()
         case ["zone", cm2] if cm2.replace(".", "", 1).isdigit():
             for pen, _line in chosen:
-                pen.change_zone(max(float(cm2), LEAST_ZONE_CM2))
+                # A large one takes a second to draw, and the pen has to go on meanwhile.
+                await asyncio.to_thread(pen.change_zone, max(float(cm2), LEAST_ZONE_CM2))
         case _:
             known = "'unplug SECONDS', 'reboot', 'button', 'cartridge' or 'zone CM2'"
             pens = ", ".join(pen.serial for pen, _ in bench.pens)

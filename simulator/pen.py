@@ -4,7 +4,7 @@ import math
 import random
 from dataclasses import replace
 
-from protocols.framing import Frame
+from protocols.framing import Decoder, Frame
 from protocols.messages import AnyMessage
 from protocols.words import PenState
 from simulator import profiles
@@ -46,6 +46,9 @@ class SimulatedPen:
         zone_cm2: the square of skin that the hand treats.
         style: how the hand treats it.
     """
+
+    DECODER: type[Decoder] = Decoder
+    """What finds the frames on the pen's end of a line."""
 
     def __init__(
         self,
@@ -98,7 +101,7 @@ class SimulatedPen:
         self.firmware.cartridge = profiles.fresh_cartridge(self._identity.model, self._chance.getrandbits(63) | 1)
 
     def change_zone(self, zone_cm2: float) -> None:
-        """Have the hand treat a square of another size from now on; while needles run it begins anew."""
+        """Have the hand treat a square of another size, beginning anew. May be called from another thread."""
         self.clinician = Clinician(zone_cm2, self._chance.getrandbits(31), self._style)
 
     def advance(self, now_us: int) -> None:

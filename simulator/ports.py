@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from protocols.framing import Decoder
 from protocols.messages import WRAP, AnyMessage, encode
 from simulator.pen import SimulatedPen
 
@@ -25,7 +24,7 @@ class Endpoint:
 
     def __init__(self, pen: SimulatedPen) -> None:
         self._pen = pen
-        self._decoder = Decoder()
+        self._decoder = pen.DECODER()
         self._counter = 0
 
     def receive(self, data: bytes, clock_us: int) -> bytes:

@@ -26,7 +26,7 @@ class Profile:
 
 PROFILES = {
     "simulated": Profile(12, (0, 2500), (200, 1500)),
-    "skinpen_precision": Profile(14, (0, 2500), (1167, 1167)),
+    "skinpen": Profile(14, (0, 2500), (1167, 1167)),
     "exceed": Profile(6, (0, 1500), (1000, 1500)),
     "rejuvapen_nxt": Profile(12, (0, 2500), (400, 800)),
     "dermapen_4": Profile(16, (200, 3000), (400, 1200)),

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import importlib.resources
 import os
 import re
 import shutil
@@ -64,7 +65,8 @@ async def screen(url: str, *, trusted: str = "", **options: Any) -> AsyncIterato
     async with async_playwright() as driver:
         arguments = ["--no-sandbox", f"--ignore-certificate-errors-spki-list={trusted}"]
         browser = await driver.chromium.launch(executable_path=path, args=arguments)
-        page = await browser.new_page(**options)
+        context = await browser.new_context(**options)
+        page = await context.new_page()
         opened = Screen(page)
         page.on("websocket", lambda socket: opened.sockets.append(socket.url))
         page.on("console", lambda said: opened.complaints.append(said.text) if said.type == "error" else None)
@@ -75,6 +77,14 @@ async def screen(url: str, *, trusted: str = "", **options: Any) -> AsyncIterato
             yield opened
         finally:
             await browser.close()
+
+
+async def broken_rules(page: Page) -> list[str]:
+    """Return the rules of axe-core that the page breaks, each with the first element that does."""
+    axe = importlib.resources.files("axe_playwright_python") / "axe.min.js"
+    await page.evaluate(axe.read_text("utf-8"))
+    found = await page.evaluate("async () => (await axe.run()).violations")
+    return [f"{one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0]['failureSummary']}" for one in found]
 
 
 @dataclass(frozen=True)

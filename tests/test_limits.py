@@ -293,7 +293,7 @@ def test_a_pen_the_clinic_does_not_list_is_refused() -> None:
 
 
 def test_a_pen_of_one_speed_and_coarse_steps() -> None:
-    skinpen = {"pen_profile": "skinpen_precision", "cartridge": replace(TAG, needles=14)}
+    skinpen = {"pen_profile": "skinpen", "cartridge": replace(TAG, needles=14)}
     right = replace(CHEEK, rate_hz=116.7, depth_mm=0.75)
     granted(ask(right, **skinpen))
     assert refused(ask(replace(right, rate_hz=116.6), **skinpen)).limit.name == "rate"

@@ -14,6 +14,7 @@ import pytest
 
 from protocols.messages import AskCartridge, AskIdentity, Cartridge, Identity, State
 from protocols.words import Cause, PenState
+from simulator.pen import SimulatedPen
 from simulator.ports import has_pseudo_terminals
 from simulator.profiles import PROFILES
 from tests.wires import BOUND_S, connected
@@ -96,6 +97,13 @@ async def test_a_seed_gives_the_same_pen() -> None:
         async with pen_sim("tcp", "--json", "--seed", seed) as process:
             boot_ids.append((await identity_at(json.loads(await line_of(process))["url"])).boot_id)
     assert boot_ids[0] == boot_ids[1] != boot_ids[2]
+
+
+def test_the_hand_takes_up_another_zone() -> None:
+    pen = SimulatedPen(zone_cm2=4.0)
+    before_us = pen.clinician.hand.duration_us
+    pen.change_zone(16.0)
+    assert pen.clinician.hand.duration_us > 2 * before_us
 
 
 @needs_pty

@@ -92,7 +92,7 @@ def test_a_narrower_clinic_is_heeded() -> None:
 
 
 def test_a_pen_of_one_speed_is_not_offered_where_that_is_too_fast() -> None:
-    found = offered("fine_lines", pen="skinpen_precision")
+    found = offered("fine_lines", pen="skinpen")
     assert "116.7 Hz asked, at most 80 Hz" in found.left_out["periorbital"]
     assert {area.rate_hz for area in found.areas} == {116.7}
 

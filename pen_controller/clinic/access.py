@@ -9,9 +9,10 @@ import hashlib
 import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
+from itertools import chain
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,7 +23,7 @@ LAUNCH_S = 600.0
 """A launch token that nobody uses is void after ten minutes."""
 IDLE_S = 12 * 3600.0
 """A page that is silent for a working day has to be launched anew."""
-MOST_BODY_BYTES = 16_384
+MOST_HEAD_BYTES = MOST_BODY_BYTES = 16_384
 MOST_SCREENS = 50
 SAFE = frozenset({"GET", "HEAD"})
 OPEN_PATHS = frozenset({"/launch"})
@@ -122,7 +123,8 @@ class Access:
             await _answer(*refused, scope, receive, send)
             return
         if scope["path"] not in OPEN_PATHS:
-            screen = self._keys.screen(_cookie(headers))
+            # Cookies of other servers on this machine come along, and some are not well made: this reader skips them.
+            screen = self._keys.screen(HTTPConnection(scope).cookies.get(COOKIE, ""))
             if screen is None:
                 await _answer(401, "open the address that the program printed; it works once", scope, receive, send)
                 return
@@ -130,6 +132,8 @@ class Access:
         if scope["type"] == "http" and scope["method"] not in SAFE:
             body = await _body(receive)
             if body is None:
+                return
+            if len(body) > MOST_BODY_BYTES:
                 await _answer(413, f"at most {MOST_BODY_BYTES} bytes are taken", scope, receive, send)
                 return
             receive = _replay(body, receive)
@@ -137,8 +141,12 @@ class Access:
 
     def _refuse(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         """Why not, by the headers alone."""
+        if len(scope["path"]) + len(scope["query_string"]) + sum(map(len, chain(*headers.raw))) > MOST_HEAD_BYTES:
+            return 431, f"at most {MOST_HEAD_BYTES} bytes are taken before the body"
         if any(len(headers.getlist(name)) > 1 for name in ("host", "origin", "content-type", "content-length")):
             return 400, "a header is there twice"
+        if "content-length" in headers and "transfer-encoding" in headers:
+            return 400, "the length of the body is said in two ways"
         if headers.get("host") not in self._hosts:
             return 403, "this service answers to its own address only"
         writes = scope["type"] == "websocket" or scope["method"] not in SAFE
@@ -152,17 +160,16 @@ class Access:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None if it is too large."""
+    """The whole body, or as much as shows that it is too large; None if whoever sends it goes before its end."""
     body = bytearray()
-    while True:
+    while len(body) <= MOST_BODY_BYTES:
         message = await receive()
         if message["type"] != "http.request":
-            return bytes(body)
-        body += message.get("body", b"")
-        if len(body) > MOST_BODY_BYTES:
             return None
+        body += message.get("body", b"")
         if not message.get("more_body"):
-            return bytes(body)
+            break
+    return bytes(body)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -181,14 +188,6 @@ async def _answer(status: int, text: str, scope: Scope, receive: Receive, send: 
         return
     error = {"text": text, "limit": None, "field": None}
     await JSONResponse({"error": error}, status)(scope, receive, send)
-
-
-def _cookie(headers: Headers) -> str:
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return cookie.value if cookie else ""
 
 
 def _digest(secret: str) -> str:

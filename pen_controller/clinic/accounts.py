@@ -20,7 +20,8 @@ try:
 except ImportError as error:
     raise ImportError("the clinic's screen needs: pip install 'pen-controller[clinic]'") from error
 
-NAME = re.compile(r"[a-z][a-z0-9-]{1,30}")
+NAME = re.compile(r"^[a-z][a-z0-9-]{1,30}$")
+_KEY = r"^[A-Za-z0-9]*$"
 LEAST_PASSWORD, MOST_PASSWORD = 12, 200
 MOST_ACCOUNTS = 100
 
@@ -45,8 +46,8 @@ class Settings(_Model):
 
     language: Literal["en", "de"] = "en"
     theme: Literal["system", "light", "dark"] = "system"
-    stop_key: str = Field(default="", max_length=30, pattern=r"[A-Za-z0-9]*")
-    hold_key: str = Field(default="", max_length=30, pattern=r"[A-Za-z0-9]*")
+    stop_key: str = Field(default="", max_length=30, pattern=_KEY)
+    hold_key: str = Field(default="", max_length=30, pattern=_KEY)
 
 
 class Account(_Model):
@@ -74,7 +75,7 @@ class Accounts:
         self._path = path
         self._accounts = {account.name: account for account in accounts}
         self._gate = threading.Lock()
-        self._hasher = PasswordHasher()
+        self._hasher = PasswordHasher(parallelism=1)  # the other cores are for the pen
         # Compared against where there is no such account, so that the time taken does not tell.
         self._nobody = self._hasher.hash(secrets.token_hex())
 
@@ -120,7 +121,6 @@ class Accounts:
             raise AccountError("name: use 2 to 31 small letters, digits or -, such as clinician-1; no person's name")
         if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD:
             raise AccountError(f"password: use {LEAST_PASSWORD} to {MOST_PASSWORD} signs; a sentence is good")
-        account = Account(name=name, role=role, password_hash=self._hasher.hash(password))
         with self._gate:
             if first and self._accounts:
                 raise AccountError("this laptop is set up already: log in")
@@ -128,6 +128,7 @@ class Accounts:
                 raise AccountError(f"name: {name} is taken")
             if len(self._accounts) >= MOST_ACCOUNTS:
                 raise AccountError(f"there are {MOST_ACCOUNTS} accounts already")
+            account = Account(name=name, role=role, password_hash=self._hasher.hash(password))
             self._write({**self._accounts, name: account})
         return account
 

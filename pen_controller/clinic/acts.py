@@ -254,10 +254,14 @@ async def load_plan(request: Request, asked: ask.TemplateName) -> Answer:
 async def start(request: Request, asked: ask.StartAsked) -> Answer:
     """Start the needles in an area; they run when this answers."""
     wanted = _area(request, asked)
-    request.laptop.lives.operate(asked.live, request.screen, hold=asked.hold)
-    if request.laptop.practise is not None:
-        request.laptop.practise(f"zone {wanted.size_cm2}")
-    await request.laptop.desk.start(wanted)
+    laptop = request.laptop
+
+    def ready() -> None:
+        laptop.lives.operate(asked.live, request.screen, hold=asked.hold)
+        if laptop.practise is not None:
+            laptop.practise(f"zone {wanted.size_cm2}")
+
+    await laptop.desk.start(wanted, ready)
     return {}
 
 

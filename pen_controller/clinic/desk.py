@@ -112,7 +112,7 @@ class Desk:
     @property
     def runs(self) -> bool:
         """Whether needles run, or may, or are about to."""
-        return self.is_treating or (self.pen is not None and self.pen.may_run)
+        return (self.is_treating and not self.stopped) or (self.pen is not None and self.pen.may_run)
 
     @property
     def is_treating(self) -> bool:
@@ -153,8 +153,7 @@ class Desk:
             await self._put_back()
             async with AsyncExitStack() as stack:
                 pen = await stack.enter_async_context(Pen.open(url))
-                if not who.may_work(pen.identity.model == PRACTICE):
-                    raise NotNowError("an engineer practises on a simulated pen: this one treats people")
+                _let_work(who, pen)
                 self.unended = await asyncio.to_thread(recovery.unended, self.journal, pen.identity.serial)
                 self.pen, self._pen_stack = pen, stack.pop_all()
             self.ended = self.trouble = None
@@ -188,7 +187,7 @@ class Desk:
             PenError: its latch is another by now.
         """
         async with self._one:
-            pen = self._need_pen()
+            pen = self._need_pen(who)
             await self._settled()
             if not pen.connected:
                 raise NotNowError("the line to the pen is lost: reconnect first")
@@ -201,9 +200,12 @@ class Desk:
             self.trouble = None
             self.changed()
 
-    def _need_pen(self) -> Pen:
+    def _need_pen(self, who: Who | None = None) -> Pen:
+        """The pen; `who` asked before it was this one's turn, and perhaps before there was this pen."""
         if self.pen is None:
             raise NotNowError("no pen is picked: pick one first")
+        if who is not None:
+            _let_work(who, self.pen)
         return self.pen
 
     # --- the treatment -----------------------------------------------------------------------------------------------
@@ -218,10 +220,11 @@ class Desk:
         """
         fit(case, self.config, datetime.now(UTC).date())
         async with self._one:
+            pen = self._need_pen(who)
             if self.treatment is None:
                 if self.unended is not None:
                     raise NotNowError(f"treatment {self.unended} was never ended: take it up first, then end it")
-                treatment = Treatment(self._need_pen(), self.journal, self.config, preparation=Preparation())
+                treatment = Treatment(pen, self.journal, self.config, preparation=Preparation())
                 await self._enter(treatment, who)
             await self.enter(case)
 
@@ -234,14 +237,17 @@ class Desk:
             JournalError, PenError: it cannot be read, or the pen does not answer.
         """
         async with self._one:
-            pen = self._need_pen()
+            pen = self._need_pen(who)
             if self.treatment is not None or session != self.unended:
                 raise NotNowError(f"{session}: not the last treatment of this pen, or it was ended")
             treatment = await asyncio.to_thread(Treatment.restore, pen, self.journal, self.config, session)
             records = await asyncio.to_thread(self.journal.read, session, limit=ALL)
             plans = [record.body["areas"] for record in records if record.kind == "plan"]
+            plan = tuple(map(_planned, plans[-1])) if plans else ()
+            if gone := {area.area for area in plan} - self.config.areas.keys():
+                raise ValueError(f"{session}: the configuration has no {', '.join(gone)} any more; put it back first")
             await self._enter(treatment, who)
-            self.plan = tuple(map(_planned, plans[-1])) if plans else ()
+            self.plan = plan
             self.trouble = treatment.interrupted
 
     async def _enter(self, treatment: Treatment, who: Who) -> None:
@@ -281,6 +287,7 @@ class Desk:
         """
         async with self._one:
             treatment = self.need_treatment()
+            await self._settled()
             if self.is_treating:
                 raise NotNowError("needles run: finish the area or press STOP first")
             self.treatment, self.live = None, None
@@ -296,8 +303,12 @@ class Desk:
 
     # --- needles -----------------------------------------------------------------------------------------------------
 
-    async def start(self, wanted: PlanArea) -> None:
+    async def start(self, wanted: PlanArea, ready: Callable[[], None] = lambda: None) -> None:
         """Arm the pen and start the needles in an area; they run when this returns.
+
+        Args:
+            wanted: what for.
+            ready: is called when nothing else is under way, before anything is asked of the pen; may raise.
 
         Raises:
             RefusedError: a limit forbids it; nothing has moved.
@@ -307,8 +318,10 @@ class Desk:
         """
         async with self._one:
             treatment = self.need_treatment()
+            await self._settled()
             if self.is_treating:
                 raise NotNowError("needles run already: finish that area first")
+            ready()
             begun = asyncio.Event()
             treating = self._treating = asyncio.create_task(self._treat(treatment, wanted, begun), name="treat")
             waiting = asyncio.create_task(begun.wait())
@@ -372,6 +385,11 @@ class Desk:
     def changed(self) -> None:
         """Something that is slow to tell has changed."""
         self.changes += 1
+
+
+def _let_work(who: Who, pen: Pen) -> None:
+    if not who.may_work(pen.identity.model == PRACTICE):
+        raise NotNowError("an engineer practises on a simulated pen: this one treats people")
 
 
 def _planned(body: dict[str, float | str | int]) -> PlanArea:

@@ -1,5 +1,6 @@
 """All that a request may need, in one place; and the log of who came and went."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,7 @@ from pen_controller.clinic.people import Who
 from pen_controller.clinic.throttle import Throttle
 from pen_controller.journal import Journal
 from pen_controller.plans import Templates
-
-LOG = "laptop"
-"""The session, and in place of a pen, under which the journal keeps who came and went."""
+from pen_controller.report.reading import LAPTOP
 
 
 @dataclass(slots=True)
@@ -35,10 +34,12 @@ class Laptop:
     throttle: Throttle
     practise: Callable[[str], None] | None = None
     """Has something happen to the simulated pen, where there is one."""
+    hashing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One password is hashed at a time: it takes 64 MiB and a core."""
 
     async def log(self, kind: str, body: Mapping[str, Any]) -> None:
         """Put on the record who came or went; on the disk when this returns. Raises `JournalError`."""
-        await self.journal.append(LOG, kind, body, pen=LOG, topic=None)
+        await self.journal.append(LAPTOP, kind, body, pen=LAPTOP, topic=None)
 
 
 def who(screen: Screen) -> Who | None:

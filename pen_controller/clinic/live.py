@@ -16,21 +16,25 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from pen_controller.clinic import snapshot
 from pen_controller.clinic.access import Keys, Screen
-from pen_controller.clinic.accounts import Accounts
+from pen_controller.clinic.accounts import Account, Accounts
 from pen_controller.clinic.desk import Desk, NotNowError
 from pen_controller.clinic.jobs import Jobs
 from pen_controller.clinic.lag import Lag
 from pen_controller.clinic.people import NOBODY
+from pen_controller.clinic.snapshot import Json
 
 VERSION = version("pen-controller")
 ALIVE_S = 0.6
 """Three signs of life. With the pen's own stop, needles are in within a second of the page's death."""
 TICK_S = 0.05
-IDLE_TICKS = 10
-"""Snapshots are sent with every tick while needles run, else with every tenth, and at once when something changes."""
+IDLE_TICKS = 4
+"""Snapshots are sent with every tick while needles run, else with every fourth, and at once when something changes.
+
+A page takes a word that is older than 600 ms for no word."""
 MOST_MESSAGES, MOST_MESSAGES_S = 100, 1.0
 MOST_MESSAGE_BYTES = 4096
-MOST_LIVES = 20
+MOST_LIVES, MOST_STRANGERS = 20, 5
+"""Pages that may be connected, and those of them where nobody is logged in."""
 LOGGED_OUT, TOO_MUCH, NOT_JSON = 4401, 4429, 4400
 
 
@@ -81,7 +85,7 @@ class Lives:
         self._made = self._snapshots = 0
         self._operator: Live | None = None
         self._hold = False
-        self._slow: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._told: dict[str | None, tuple[int, str]] = {}
         self._loop = asyncio.get_running_loop()
 
     # --- who operates ------------------------------------------------------------------------------------------------
@@ -126,13 +130,14 @@ class Lives:
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one page until it goes."""
         screen: Screen = websocket.state.screen
-        if len(self._all) >= MOST_LIVES:
+        strangers = sum(live.screen.account is None for live in self._all.values())
+        if len(self._all) >= MOST_LIVES or (screen.account is None and strangers >= MOST_STRANGERS):
             await websocket.close(TOO_MUCH, "too many pages are open")
             return
         await websocket.accept()
         self._made += 1
         live = self._all[self._made] = Live(self._made, screen)
-        live.show(json.dumps({"live": live.number, **self.snapshot(screen)}))
+        live.show(f'{{"live": {live.number}, {self.snapshot(screen)[1:]}')
         sending = asyncio.create_task(_send(websocket, live), name=f"page {live.number}")
         try:
             await self._listen(websocket, live)
@@ -204,15 +209,13 @@ class Lives:
 
     def _show(self) -> None:
         self._snapshots += 1
-        texts: dict[str | None, str] = {}
+        now = {known: self._now(known=known) for known in (True, False)}
         for live in self._all.values():
-            if not self._keys.knows(live.screen):
+            if self._keys.knows(live.screen):
+                account = live.screen.account
+                live.show(f'{{"live": {live.number}, {now[account is not None]}, {self._rest(account)}}}')
+            else:
                 live.close(LOGGED_OUT)
-                continue
-            account = live.screen.account
-            if account not in texts:
-                texts[account] = json.dumps(self.snapshot(live.screen))
-            live.show(f'{{"live": {live.number}, {texts[account][1:]}')
 
     def _confirm(self) -> None:
         if self._desk.stopped:
@@ -221,33 +224,30 @@ class Lives:
                     live.say({"stop": stop, "phase": "confirmed", "at": f"{datetime.now():%H:%M:%S}"})  # noqa: DTZ005
                 live.stops.clear()
 
-    def snapshot(self, screen: Screen) -> dict[str, Any]:
-        """What a browser is shown now: nothing of a treatment while nobody is logged in."""
-        account = self._accounts.get(screen.account or "")
-        seen: dict[str, Any] = {
-            "n": self._snapshots,
-            "service": {
-                "version": VERSION,
-                "loop_lag_ms": self._lag.now_ms,
-                "worst_lag_ms": self._lag.worst_ms,
-            },
-            **snapshot.quick(self._desk),
-        }
-        if account is None:
-            return seen | {"me": None, "screen": "login", "running": None, "areas": []}
-        me = {"account": account.name, "role": account.role, "settings": account.settings.model_dump()}
-        return seen | {
-            "me": me,
-            **self._slowly(account.settings.language),
-            "jobs": self._jobs.told(),
-        }
+    def snapshot(self, screen: Screen) -> str:
+        """What a browser is shown now, as JSON: nothing of a treatment while nobody is logged in."""
+        return f"{{{self._now(known=screen.account is not None)}, {self._rest(screen.account)}}}"
 
-    def _slowly(self, language: str) -> dict[str, Any]:
-        made, found = self._slow.get(language, (-1, {}))
-        if made != self._desk.changes:
-            found = snapshot.slow(self._desk, language)
-            self._slow[language] = (self._desk.changes, found)
-        return found
+    def _now(self, *, known: bool) -> str:
+        """The part that changes all the time, without its braces; `known`: somebody is logged in."""
+        service = {"version": VERSION, "loop_lag_ms": self._lag.now_ms, "worst_lag_ms": self._lag.worst_ms}
+        seen = {"n": self._snapshots, "service": service, **snapshot.quick(self._desk)}
+        hidden: Json = {} if known else {"running": None, "areas": []}
+        return json.dumps(seen | hidden)[1:-1]
+
+    def _rest(self, name: str | None) -> str:
+        """The part that an account is shown, made anew when something has changed, without its braces."""
+        changes, text = self._told.get(name, (-1, ""))
+        if changes != self._desk.changes:
+            text = json.dumps(self._shown(self._accounts.get(name or "")))[1:-1]
+            self._told[name] = self._desk.changes, text
+        return text
+
+    def _shown(self, account: Account | None) -> dict[str, Any]:
+        if account is None:
+            return {"me": None, "screen": "login"}
+        me = {"account": account.name, "role": account.role, "settings": account.settings.model_dump()}
+        return {"me": me, **snapshot.slow(self._desk, account.settings.language), "jobs": self._jobs.told()}
 
 
 async def _send(websocket: WebSocket, live: Live) -> None:

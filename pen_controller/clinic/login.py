@@ -25,7 +25,8 @@ async def set_up(request: Request, asked: NewAccount) -> Mapping[str, Any]:
     if asked.role is not Role.CLINICIAN:
         raise AccountError("role: the first account is a clinician's, who then makes the others")
     laptop = request.laptop
-    account = await asyncio.to_thread(laptop.accounts.add, asked.account, asked.role, asked.password, first=True)
+    async with laptop.hashing:
+        account = await asyncio.to_thread(laptop.accounts.add, asked.account, asked.role, asked.password, first=True)
     await laptop.log("account", {"account": account.name, "role": account.role, "by": account.name})
     return await _let_in(request, Who(account.name, account.role))
 
@@ -33,7 +34,8 @@ async def set_up(request: Request, asked: NewAccount) -> Mapping[str, Any]:
 async def add_account(request: Request, asked: NewAccount) -> Mapping[str, Any]:
     """Make another account."""
     laptop = request.laptop
-    account = await asyncio.to_thread(laptop.accounts.add, asked.account, asked.role, asked.password)
+    async with laptop.hashing:
+        account = await asyncio.to_thread(laptop.accounts.add, asked.account, asked.role, asked.password)
     by = request.who.name if request.who else account.name
     await laptop.log("account", {"account": account.name, "role": account.role, "by": by})
     return {}
@@ -42,13 +44,15 @@ async def add_account(request: Request, asked: NewAccount) -> Mapping[str, Any]:
 async def log_in(request: Request, asked: Credentials) -> Mapping[str, Any]:
     """Log in; the cookie is another from now on."""
     laptop = request.laptop
-    laptop.throttle.check()
-    account = await asyncio.to_thread(laptop.accounts.check, asked.account, asked.password)
+    known = laptop.accounts.get(asked.account) is not None
+    laptop.throttle.check(asked.account if known else "")
+    async with laptop.hashing:
+        account = await asyncio.to_thread(laptop.accounts.check, asked.account, asked.password)
     if account is None:
-        known = laptop.accounts.get(asked.account) is not None  # what is typed for a name may be a password
+        # What is typed for a name may be a password.
         await laptop.log("login_failed", {"account": asked.account if known else None})
         raise LoginError("account or password is wrong")
-    laptop.throttle.succeed()
+    laptop.throttle.succeed(account.name)
     return await _let_in(request, Who(account.name, account.role))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -18,7 +19,8 @@ from pen_controller.clinic.accounts import AccountError
 from pen_controller.clinic.acts import ACTS, Entry, may
 from pen_controller.clinic.desk import NotNowError
 from pen_controller.clinic.jobs import BusyError
-from pen_controller.clinic.laptop import LOG, Laptop, Request, who
+from pen_controller.clinic.laptop import Laptop, Request, who
+from pen_controller.clinic.live import VERSION
 from pen_controller.clinic.login import LoginError, cookie_of
 from pen_controller.clinic.people import NOBODY
 from pen_controller.clinic.throttle import ThrottledError
@@ -29,6 +31,7 @@ from pen_controller.limits import Refusal
 from pen_controller.outcomes import RefusedError
 from pen_controller.pen import LimitError
 from pen_controller.recovery import ALL
+from pen_controller.report.reading import LAPTOP
 from pen_controller.texts import languages, texts
 from pen_controller.udi import UdiError
 
@@ -57,6 +60,15 @@ def error(status: int, text: str, refusal: Refusal | None = None, field: str | N
     """Say why not."""
     limit = refusal and asdict(refusal.limit) | {"asked": refusal.asked}
     return JSONResponse({"error": {"text": text, "limit": limit, "field": field}}, status)
+
+
+def no_such(_: HttpRequest, failed: Exception) -> JSONResponse:
+    """Say that there is nothing of that kind at an address, in the shape of every refusal."""
+    if not isinstance(failed, HTTPException):
+        raise failed
+    answer = error(failed.status_code, failed.detail)
+    answer.headers.update(failed.headers or {})
+    return answer
 
 
 def routes(laptop: Laptop) -> list[BaseRoute]:
@@ -135,11 +147,12 @@ class Routes:
 
     async def setup(self, _: HttpRequest) -> Response:
         """Whether anybody can log in yet."""
-        return JSONResponse({"accounts": bool(self._laptop.accounts), "languages": dict(languages())})
+        set_up = bool(self._laptop.accounts)
+        return JSONResponse({"accounts": set_up, "languages": dict(languages()), "version": VERSION})
 
     async def state(self, request: HttpRequest) -> Response:
         """A snapshot."""
-        return JSONResponse(self._laptop.lives.snapshot(request.state.screen))
+        return Response(self._laptop.lives.snapshot(request.state.screen), media_type="application/json")
 
     async def config(self, _: HttpRequest) -> Response:
         """What can be chosen."""
@@ -171,7 +184,7 @@ class Routes:
 
     def _treatments(self) -> list[dict[str, Any]]:
         journal = self._laptop.journal
-        sessions = [one for one in journal.sessions() if one.session != LOG]
+        sessions = [one for one in journal.sessions() if one.session != LAPTOP]
         unended = {recovery.unended(journal, pen) for pen in {one.pen for one in sessions}}
         return [asdict(one) | {"unended": one.session in unended} for one in reversed(sessions)]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -22,7 +23,7 @@ from pen_controller.clinic.jobs import Jobs
 from pen_controller.clinic.lag import Lag
 from pen_controller.clinic.laptop import FILE_OF_ACCOUNTS, FOLDER_OF_PLANS, FOLDER_OF_REPORTS, Laptop
 from pen_controller.clinic.live import MOST_MESSAGE_BYTES, Lives
-from pen_controller.clinic.routes import routes
+from pen_controller.clinic.routes import no_such, routes
 from pen_controller.clinic.throttle import Throttle
 from pen_controller.config import Config
 from pen_controller.journal import Journal
@@ -100,13 +101,18 @@ async def serving(
 @contextlib.asynccontextmanager
 async def _going_on(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Have work without an end done while entered. If it fails, all ends: nothing goes on without its watch."""
+    ended: Exception | None = None
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each) for each in work]
         try:
             yield
+        except Exception as error:  # noqa: BLE001  # raised again below, and not as a group
+            ended = error
         finally:
             for task in tasks:
                 task.cancel()
+    if ended is not None:
+        raise ended
 
 
 def application(laptop: Laptop, origins: Sequence[str]) -> Starlette:
@@ -123,4 +129,5 @@ def application(laptop: Laptop, origins: Sequence[str]) -> Starlette:
             Middleware(loopback.Headers, policy=loopback.content_policy(("'self'", *sockets))),
             Middleware(Access, keys=laptop.keys, origins=origins),
         ],
+        exception_handlers={HTTPException: no_such},
     )

@@ -158,7 +158,8 @@ def planned(desk: Desk, treatment: Treatment, area: PlanArea) -> Json:
 def bounds(desk: Desk, treatment: Treatment, area: str, indication: str) -> Json:
     """The most (`limits`) and the least (`floors`) that can be set in an area, and the pen's step of depth."""
     pen, fitzpatrick = desk.pen, treatment.intake.fitzpatrick
-    if pen is None or fitzpatrick not in desk.config.skin or indication not in desk.config.indications:
+    known = fitzpatrick in desk.config.skin and indication in desk.config.indications
+    if pen is None or not known or pen.identity.model not in desk.config.pens:
         return {"limits": {}, "floors": {}, "depth_step_mm": None}
     profile = pen.identity.model
     most, least = limits.caps(

@@ -1,4 +1,4 @@
-"""Slows down who guesses passwords, of all accounts together: after some failures each further one doubles the wait."""
+"""Slows down who guesses a password: after some failures in a row each further one doubles the wait."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ class ThrottledError(Exception):
 
 
 class Throttle:
-    """Counts failures since the last success.
+    """Counts the failures of each account since its own last success: a login of one frees nobody to guess another.
 
     Args:
         now_s: a clock that does not jump.
@@ -19,21 +19,26 @@ class Throttle:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
-        self._failures, self._until_s = 0, 0.0
+        self._failures: dict[str, int] = {}
+        self._until_s: dict[str, float] = {}
 
-    def check(self) -> None:
+    def check(self, account: str) -> None:
         """Count a try as failed until `succeed` says otherwise, so that tries at the same time count as well.
+
+        Args:
+            account: an account's name; "" for all names that are none.
 
         Raises:
             ThrottledError: it is too early for another.
         """
-        left_s = self._until_s - self._now_s()
+        left_s = self._until_s.get(account, 0.0) - self._now_s()
         if left_s > 0:
             raise ThrottledError(f"too many failed logins: wait {left_s:.0f} s")
-        self._failures += 1
-        if self._failures >= FREE:
-            self._until_s = self._now_s() + min(MOST_WAIT_S, 2.0 ** (self._failures - FREE))
+        failures = self._failures[account] = self._failures.get(account, 0) + 1
+        if failures >= FREE:
+            self._until_s[account] = self._now_s() + min(MOST_WAIT_S, 2.0 ** (failures - FREE))
 
-    def succeed(self) -> None:
-        """The last try was good."""
-        self._failures, self._until_s = 0, 0.0
+    def succeed(self, account: str) -> None:
+        """The last try at this account was good."""
+        self._failures.pop(account, None)
+        self._until_s.pop(account, None)

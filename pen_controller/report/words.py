@@ -161,6 +161,19 @@ def _grant(words: Words, body: Body) -> str | None:
     return words("event.granted", area=words.name("area", body["area"]), warnings="; ".join(body["warnings"]))
 
 
+def _stop(words: Words, body: Body) -> str:
+    key = "event.stop_by" if "by" in body else "event.stop"
+    return words(key, reason=body["reason"], by=words.by(body))
+
+
+def _area_left(words: Words, body: Body) -> str:
+    return words("event.area_left", area=words.name("area", body["area"]), by=words.by(body), reason=body["why"])
+
+
+def _signed_in(words: Words, body: Body) -> str:
+    return words("event.signed_in", account=body["account"], role=words.name("report.role", body["role"]))
+
+
 def _outcome(words: Words, body: Body) -> str | None:
     if body["outcome"] == "done":
         return None
@@ -247,7 +260,7 @@ _TELLERS: dict[str, Callable[[Words, Body], str | None]] = {
     "treatment_begun": lambda words, _: words("event.begun"),
     "treatment_restored": lambda words, _: words("event.restored"),
     "reconnected": lambda words, body: words("event.reconnected", state=words.name("report.state", body["state"])),
-    "stop": lambda words, body: words("event.stop", reason=body["reason"]),
+    "stop": _stop,
     "summary": lambda words, _: words("event.ended"),
     "grant": _grant,
     "intent": _intent,
@@ -259,6 +272,8 @@ _TELLERS: dict[str, Callable[[Words, Body], str | None]] = {
     "area_closed": _closed,
     "counts_uncertain": _counts_uncertain,
     "area_done": _area_done,
+    "area_left": _area_left,
+    "signed_in": _signed_in,
     "interrupted": _interrupted,
     "resume": _resume,
     "note": _note,

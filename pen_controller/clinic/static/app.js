@@ -3,8 +3,7 @@
 import { CaseScreen } from "./case.js";
 import { ChecklistScreen } from "./checklist.js";
 import { EnterScreen } from "./enter.js";
-import { isHeld } from "./keys.js";
-import { get, line, listen, tell } from "./link.js";
+import { get, line, listen } from "./link.js";
 import { Component, change, drawWith, html, learn, page, render } from "./page.js";
 import { Problem } from "./parts.js";
 import { PenScreen } from "./pens.js";
@@ -18,7 +17,7 @@ import { bindStop } from "./stop.js";
 import { speak, t } from "./texts.js";
 import { Banners, TopBar } from "./top.js";
 import { TreatScreen } from "./treat.js";
-import { operates } from "./treating.js";
+import { sayAlive } from "./treating.js";
 
 const HOLDS_MS = 600; // how long a word of the service holds
 const ALIVE_MS = 200;
@@ -30,8 +29,6 @@ const SCREENS = {
 const TABLES = ["areas", "indications", "skin", "screening", "checklist", "aftercare"];
 
 let configuring = false;
-let failed = false;
-let drawn_n = 0;
 let language = "";
 let session = "";
 let focusBefore = null;
@@ -42,27 +39,32 @@ class Page extends Component {
   }
 
   render() {
-    if (page.setup === null) return html`<main class="narrow"><h1>Pen</h1><${Problem} /></main>`;
-    if (!page.snapshot?.me || page.config === null) return html`<main class="narrow"><h1>${t("page.title")}</h1><${Problem} /><${EnterScreen} /></main>`;
+    const { setup, snapshot, config } = page;
+    if (setup === null || snapshot === null || (snapshot.me && config === null)) return html`<main class="narrow"><h1>Pen</h1><${Problem} /></main>`;
+    if (!snapshot.me) return html`<main class="narrow"><h1>${t("page.title")}</h1><${Problem} /><${EnterScreen} /></main>`;
     page.shown = stepOf(page);
     const Screen = SCREENS[page.shown];
     return html`<${TopBar} /><${Banners} /><${Steps} />
-      <main inert=${page.stale} class=${page.shown}><${Problem} /><${Screen} /></main>
-      ${page.config.practice && html`<${Practice} />`}`;
+      <main><${Problem} /><div class="screen" inert=${page.stale}><${Screen} /></div></main>
+      ${config.practice && html`<${Practice} />`}`;
   }
 }
 
 /** Draws; only what was really drawn is said to be alive. */
 function draw() {
-  if (failed) return;
-  render(html`<${Page} />`, document.getElementById("page"));
-  drawn_n = page.snapshot?.n ?? 0;
+  if (page.failed) return;
+  try {
+    render(html`<${Page} />`, document.getElementById("page"));
+    page.drawn_n = page.snapshot?.n ?? 0;
+  } catch (error) {
+    fail(error);
+  }
 }
 
 /** Nothing more is drawn, and nothing more is said to be alive: if needles run, the service stops them. */
 function fail(error) {
-  if (failed) return;
-  failed = true;
+  if (page.failed) return;
+  page.failed = true;
   reportError(error);
   document.getElementById("page").replaceChildren();
   const fault = document.getElementById("fault");
@@ -76,8 +78,7 @@ function take(message) {
   bindStop(message.me?.settings?.stop_key ?? "");
   change({ snapshot: message, ...awake() });
   if (message.me && !configuring) configure();
-  if (message.treatment && message.treatment.session !== session) learn();
-  session = message.treatment?.session ?? "";
+  if (message.treatment && message.treatment.session !== session) begun(message.treatment.session);
 }
 
 /** Brings language and look to what the account likes. */
@@ -92,8 +93,15 @@ function settle(settings) {
 function awake() {
   const stale = performance.now() - line.heard_ms > HOLDS_MS;
   if (stale && !page.stale) focusBefore = document.activeElement; // it is lost while nothing can be used
-  if (!stale && page.stale) queueMicrotask(() => focusBefore?.focus?.());
+  if (!stale && page.stale) queueMicrotask(() => focusBefore?.focus?.({ preventScroll: true }));
   return { stale, focused: document.hasFocus() };
+}
+
+/** Another treatment: nothing that was chosen for the last one holds. */
+function begun(name) {
+  session = name;
+  change({ wanted: {}, draft: null, leftOut: {}, area: null, answers: [] });
+  learn();
 }
 
 /** Asks once for what can be chosen; its tables become lists, each entry with its name. */
@@ -116,13 +124,9 @@ async function begin() {
   }
 }
 
-function alive() {
-  if (!failed && !document.hidden && page.snapshot !== null) tell({ alive: drawn_n, operating: operates(), hold: isHeld() });
-}
-
 drawWith(draw);
 listen(take);
 window.addEventListener("unhandledrejection", ({ reason }) => fail(reason));
 setInterval(() => change(awake()), 100);
-setInterval(alive, ALIVE_MS);
+setInterval(sayAlive, ALIVE_MS);
 begin();

@@ -2,7 +2,8 @@
 // halves show the same. Passes are said by a figure and a shade, never by colour alone.
 
 import { html, page } from "./page.js";
-import { figure, t } from "./texts.js";
+import { shown } from "./parts.js";
+import { t } from "./texts.js";
 
 const MIRROR = "matrix(-1 0 0 1 300 0)";
 const WIDTH = 300;
@@ -22,7 +23,7 @@ export function FaceMap({ areas, chosen, names, onPick }) {
       transform=${mirrored ? MIRROR : null} data-passes=${shade(given.get(name))} data-closed=${Boolean(given.get(name)?.closed)}
       data-active=${name === chosen} data-planned=${names.includes(name)} onClick=${names.includes(name) ? () => onPick(name) : null} />`)}</g>
     <g class="features">${features.map((d) => html`<path d=${d} /><path d=${d} transform=${MIRROR} />`)}<path d=${mouth} /></g>
-    <g class="counts">${halves.map(({ key, name, x, y }) => given.has(name) && html`<text key=${key} x=${x} y=${y}>${figure(given.get(name).passes)}</text>`)}</g>
+    <g class="counts">${halves.map(({ key, name, x, y }) => given.has(name) && html`<text key=${key} x=${x} y=${y}>${shown(given.get(name).passes)}</text>`)}</g>
     <path d=${head} class="head" />
     <text x="50" y="30" class="side">${t("report.right_side")}</text><text x="250" y="30" class="side">${t("report.left_side")}</text>
   </svg>`;

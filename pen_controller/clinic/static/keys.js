@@ -12,21 +12,17 @@ const LEAST_SCANNED = 8;
 
 let burst = { text: "", last_ms: 0, field: null, before: "" };
 let resuming;
-let held = false;
-
-/** Whether the key to hold is down for a run. */
-export const isHeld = () => held;
 
 /** Begins to hold for resumption; after a second it is done. Let go of earlier, nothing happens. */
 export function holdToResume() {
   if (resuming !== undefined) return;
-  const since_ms = performance.now();
+  const [since_ms, latch_id] = [performance.now(), page.snapshot?.pen?.latch?.id ?? 0];
   resuming = setInterval(() => {
     const held_ms = performance.now() - since_ms;
     change({ held_ms: Math.min(held_ms, RESUME_MS) });
     if (held_ms < RESUME_MS) return;
     letGo();
-    resume();
+    resume(latch_id);
   }, TICK_MS);
 }
 
@@ -87,16 +83,15 @@ function onUp(event) {
 
 function hold(event) {
   event.preventDefault();
-  if (held || page.shown !== "treat") return;
-  held = true;
-  tell({ hold: true });
+  if (page.held || page.shown !== "treat") return;
+  page.held = true;
   startArea({ hold: true });
 }
 
 /** The key is up, or nobody can say any more that it is down: the needles come home. */
 function release() {
-  if (!held) return;
-  held = false;
+  if (!page.held) return;
+  page.held = false;
   if (!tell({ hold: false })) finishArea();
 }
 

@@ -26,6 +26,9 @@ export const page = {
   answers: [], // what persons have entered in this treatment
   told: "", // what was done, where nothing else shows it
   binding: null, // which of the keys is being chosen
+  drawn_n: 0, // the newest word that was really drawn
+  failed: false, // nothing is drawn any more
+  held: false, // the key for hold-to-run is down
   held_ms: 0, // how long the key or button to resume has been held
   problem: null, // why the last thing asked for was not done
   busy: "", // what is being asked for
@@ -65,7 +68,8 @@ async function asked(path, work) {
 /** Goes to a screen, and to its heading, so that who cannot see knows. */
 export function go(step) {
   change({ step, problem: null, told: "" });
-  queueMicrotask(() => document.querySelector("main h2")?.focus());
+  queueMicrotask(() => document.querySelector("main h2")?.focus({ preventScroll: true }));
+  window.scrollTo(0, 0);
 }
 
 /** Learns anew what was entered in the treatment. */

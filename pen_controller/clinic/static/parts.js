@@ -45,13 +45,13 @@ export function Problem() {
   if (problem === null) return null;
   const { limit } = problem;
   return html`<div class="problem" role="alert"><p><strong>${problem.message}</strong></p>
-    ${limit && html`<p>${t("page.limit_source", { source: limit.source })}</p>`}</div>`;
+    ${limit && !problem.message.includes(limit.source) && html`<p>${t("page.limit_source", { source: limit.source })}</p>`}</div>`;
 }
 
 /** What is still missing, or a caution, each with who says so. */
 export function Reasons({ reasons, look }) {
   return html`<ul class=${`reasons ${look}`}>
-    ${reasons.map(({ key, text, source }) => html`<li key=${key}>${text} <small>${t("page.source", { source })}</small></li>`)}
+    ${reasons.map(({ text, source }) => html`<li key=${text}>${text} <small>${t("page.source", { source })}</small></li>`)}
   </ul>`;
 }
 

@@ -1,7 +1,7 @@
 // The end: notes that are missing, the aftercare sheet, closing the treatment, and its report.
 
 import { NoteForm, notesOf } from "./notes.js";
-import { ask, change, html, learn, page } from "./page.js";
+import { ask, go, html, learn, page } from "./page.js";
 import { Heading, mayTreat } from "./parts.js";
 import { t, worded } from "./texts.js";
 
@@ -25,9 +25,9 @@ export function ReportScreen() {
           <p class="actions"><button type="button" class="main" disabled=${page.busy !== ""} onClick=${() => ask("/api/end")}>${t("page.report.end_do")}</button></p>`}</li>
       <li><h3>${t("page.report.report")}</h3>
         <p class="actions"><button type="button" class=${ended ? "main" : ""} onClick=${() => ask("/api/report", { session, language: document.documentElement.lang })}>${t("page.report.make")}</button></p>
-        <ul class="jobs" role="status">${jobs.filter((job) => job.session === session).map((job) => html`<${Job} key=${job.id} job=${job} session=${session} />`)}</ul></li>
+        <div role="status"><ul>${jobs.filter((job) => job.session === session).map((job) => html`<${Job} key=${job.id} job=${job} session=${session} />`)}</ul></div></li>
     </ol>
-    ${ended && html`<p class="actions"><button type="button" onClick=${() => change({ step: "pen", wanted: {}, draft: null, area: null, answers: [] })}>${t("page.report.next")}</button></p>`}`;
+    ${ended && html`<p class="actions"><button type="button" onClick=${() => go("pen")}>${t("page.report.next")}</button></p>`}`;
 }
 
 /** The aftercare sheet; it is what is printed of this page. */
@@ -45,6 +45,6 @@ function Job({ job: { what, done, of, error, url }, session }) {
   if (error) return html`<li class="blocked">${t("page.report.failed", { error })}</li>`;
   if (!url && done !== of) return html`<li>${t("page.report.making")} <progress value=${done} max=${of} aria-label=${what}></progress></li>`;
   const page_url = url ?? `/report/${session}.html`;
-  return html`<li>✓ <a href=${page_url} target="_blank" rel="noopener">${t("page.report.html")}</a>
+  return html`<li class="actions">✓ <a href=${page_url} target="_blank" rel="noopener">${t("page.report.html")}</a>
     <a href=${page_url.replace(/\.html$/, ".pdf")} target="_blank" rel="noopener">${t("page.report.pdf")}</a></li>`;
 }

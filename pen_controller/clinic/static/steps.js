@@ -44,13 +44,13 @@ export function Steps() {
   const { snapshot, stale } = page;
   const runs = Boolean(snapshot.running);
   const { me } = snapshot;
-  return html`<nav aria-label=${t("page.steps")} inert=${stale}><ol>
+  return html`<nav class=${runs ? "runs" : ""} aria-label=${t("page.steps")} inert=${stale}><ol>
     ${STEPS.map((step) => html`<li key=${step}>
       <button type="button" aria-current=${step === page.shown ? "step" : null} disabled=${runs || !mayOpen(step, snapshot)}
         onClick=${() => go(step)}>${isDone(step, snapshot) && html`<span class="done"><span aria-hidden="true">✓ </span><span class="unseen">${t("page.done")} </span></span>`}
         ${t(`page.step.${step}`)}</button></li>`)}
   </ol>
-    <p class="who">${me.account}
+    <p class="who">${me.account}, ${t(`page.role.${me.role}`)}
       <button type="button" class="plain" onClick=${() => go("settings")}>${t("page.settings.title")}</button>
       <button type="button" class="plain" disabled=${runs} onClick=${() => ask("/api/logout")}>${t("page.log_out")}</button></p></nav>`;
 }

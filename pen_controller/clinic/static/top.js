@@ -4,7 +4,7 @@ import { line } from "./link.js";
 import { ask, change, html, page } from "./page.js";
 import { shown } from "./parts.js";
 import { ICONS, stateOf } from "./states.js";
-import { clock, figure, t } from "./texts.js";
+import { DASH, clock, figure, t } from "./texts.js";
 
 const OLD_S = 0.6;
 
@@ -22,14 +22,15 @@ export function TopBar() {
       <${Chip} name="page.chip.service" age_s=${screen_s} />
       ${pen && html`<${Chip} name="page.chip.pen" age_s=${pen_s} />`}
       ${pen && html`<li>${t("page.battery", { percent: shown(pen.battery_pct) })}</li>`}
-      <li title=${t("page.lag", { ms: shown(service?.worst_lag_ms) })}>${clock()}</li>
+      <li>${t("page.lag", { ms: shown(service.worst_lag_ms) })}</li>
+      <li>${clock()}</li>
     </ul>
   </header>`;
 }
 
 function Chip({ name, age_s }) {
   const old = age_s === null || age_s > OLD_S;
-  return html`<li class=${old ? "chip old" : "chip"}>${t(name)} <strong>${t("page.age", { age: figure(age_s, 1) })}</strong></li>`;
+  return html`<li class=${old ? "chip old" : "chip"}>${t(name)} <strong>${age_s === null ? DASH : t("page.age", { age: figure(age_s, 1) })}</strong></li>`;
 }
 
 /** What a person must know at once, each as long as it is so. */

@@ -84,7 +84,7 @@ function Control({ area, name, digits }) {
 function Commands({ area }) {
   const { treatment, pen, areas, running } = page.snapshot;
   if (!mayTreat()) return html`<p>${t("page.treat.looks_on")}</p>`;
-  if (running) return html`<p class="actions"><button type="button" onClick=${finishArea}>${t("page.treat.finish")}</button></p>`;
+  if (running || pen?.may_run) return html`<p class="actions"><button type="button" onClick=${finishArea}>${t("page.treat.finish")}</button></p>`;
   if (pen?.latch || treatment.interrupted) return html`<${Resume} />`;
   if (treatment.missing.length > 0) return html`<div><p><strong>${t("page.treat.missing")}</strong></p>
     <${Reasons} reasons=${treatment.missing.slice(0, MOST_REASONS)} look="missing" />

@@ -1,10 +1,14 @@
 // What a person asks of the pen while treating. The service judges each of it again.
 
+import { tell } from "./link.js";
 import { areaOf, ask, change, page } from "./page.js";
 import { mayTreat } from "./parts.js";
 
-/** Whether a person can treat by this page; if needles run by it and it falls silent, the service stops them. */
-export const operates = () => page.shown === "treat" && mayTreat();
+/** Says that this page is alive: it draws, and is seen. If needles run by it and it falls silent, the service stops them. */
+export function sayAlive() {
+  if (page.failed || document.hidden || page.snapshot === null) return;
+  tell({ alive: page.drawn_n, operating: mayTreat(), hold: page.held });
+}
 
 /** What would be started for an area, or runs there: the plan's figures, as changed since. */
 export function wantedFor(name) {
@@ -35,6 +39,7 @@ export async function startArea({ hold = false } = {}) {
   if (!wanted || page.snapshot.running) return;
   const { area, depth_mm, rate_hz, passes, size_cm2, indication } = wanted;
   const asked = { area, depth_mm, rate_hz, passes, size_cm2, indication, live: page.snapshot.live, hold };
+  sayAlive();
   await ask("/api/area/start", asked);
 }
 
@@ -53,11 +58,11 @@ export async function keep(name) {
   if ((await ask("/api/area/change", { depth_mm, rate_hz })) === null) change({ wanted: { ...page.wanted, [name]: {} } });
 }
 
-/** Lets the treatment go on, having seen why the pen latched. */
-export function resume() {
+/** Lets the treatment go on after the latch that was shown; a newer one stays. */
+export function resume(latch_id) {
   const { pen, treatment } = page.snapshot ?? {};
   if (page.stale || !pen?.connected || !(pen.latch || treatment?.interrupted)) return;
-  ask("/api/resume", { latch_id: pen.latch?.id ?? 0 });
+  ask("/api/resume", { latch_id });
 }
 
 /** What the limits call the figures of a plan. */
