@@ -263,9 +263,11 @@ def demo(
     """
     from pen_controller import demo as show
     from pen_controller.files import data_folder
+    from pen_controller.journal_file import SCHEMA_VERSION
 
     console = _console(quiet=as_json)
-    path = journal or data_folder() / "demo.sqlite"
+    # By schema, for it has to run whatever an older version has left there.
+    path = journal or data_folder() / f"demo-{SCHEMA_VERSION}.sqlite"
     figures = _run(
         show.run_demo(console, seed=seed, broker=broker, journal=path, ble=ble, home_assistant=home_assistant)
     )
