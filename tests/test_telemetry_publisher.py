@@ -89,14 +89,13 @@ async def test_mosquitto_is_spoken_to_in_both_versions(
 
 
 async def test_status_meta_and_state_are_retained(url: BrokerUrl, journal: Journal) -> None:
-    async with Publisher(journal, url, "clinic", "p1") as sender:
+    # Who subscribes while NATS takes a retained message in may get it neither live nor as retained.
+    async with subscriber(url) as received, Publisher(journal, url, "clinic", "p1") as sender:
         sender.state(StatePayload(pen="p1", state="armed", area="cheek"))
-        await until(lambda: sender.status.connected)
-        async with subscriber(url) as received:
-            await until(lambda: received.on("state"))
-            sender.state(StatePayload(pen="p1", state="running", area="cheek"))
-            await until(lambda: received.on("state")[-1]["state"] == "running")
-            assert received.on("status")[-1]["status"] == "online"
+        await until(lambda: received.on("state"))
+        sender.state(StatePayload(pen="p1", state="running", area="cheek"))
+        await until(lambda: received.on("state")[-1]["state"] == "running")
+        await until(lambda: received.on("status") and received.on("status")[-1]["status"] == "online")
     async with subscriber(url, "pen/v1/clinic/p1/+") as late:
         await until(lambda: late.on("state"))
         await until(lambda: late.on("status") and late.on("status")[-1]["status"] == "offline")
