@@ -9,6 +9,7 @@ from pen_controller import entries
 from pen_controller.counts import AreaCount
 from pen_controller.errors import CommandLostError, PenRefusedError
 from pen_controller.journal import Journal, JournalError, Outlet, Record
+from pen_controller.meanwhile import meanwhile
 from pen_controller.passes import Finished
 from pen_controller.pen import LimitError, Pen
 
@@ -123,13 +124,8 @@ class Minutes:
     @contextlib.asynccontextmanager
     async def following_events(self) -> AsyncIterator[asyncio.Task[None]]:
         """Record what the pen reports for the length of an `async with`; the task ends early only if that fails."""
-        task = asyncio.create_task(self._record_events(), name="record the pen's events")
-        try:
+        async with meanwhile(self._record_events(), "record the pen's events") as task:
             yield task
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def settle_events(self) -> None:
         """Wait, not for long, until what the pen has reported is on the record too."""

@@ -6,13 +6,14 @@ It claims the pen, listens, asks, sends STOP, and lets the claim lapse; it arms 
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from pen_controller.errors import LinkError, PenError
 from pen_controller.link import ANSWER_S, Link
+from pen_controller.meanwhile import meanwhile
 from pen_controller.pen import HOST_ID, RENEW_S
 from pen_controller.transports import transport_for
 from protocols.messages import WRAP, Clear, Event, Identity, State
@@ -86,7 +87,7 @@ async def selftest(url: str, *, seconds: float = LISTEN_S) -> list[Check]:
     identity = await link.open()
     try:
         await link.claim()
-        async with _renewing(link):
+        async with meanwhile(_renew(link), "renew"):
             checks = [
                 _identity(identity),
                 *await _listen(witness, identity, seconds),
@@ -101,22 +102,11 @@ async def selftest(url: str, *, seconds: float = LISTEN_S) -> list[Check]:
         await link.close()
 
 
-@contextlib.asynccontextmanager
-async def _renewing(link: Link) -> AsyncIterator[None]:
-    """Keep the claim alive meanwhile."""
-
-    async def renew() -> None:
-        while True:
-            link.renew()
-            await asyncio.sleep(RENEW_S)
-
-    task = asyncio.create_task(renew(), name="renew")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+async def _renew(link: Link) -> None:
+    """Keep the claim alive."""
+    while True:
+        link.renew()
+        await asyncio.sleep(RENEW_S)
 
 
 def _identity(identity: Identity) -> Check:

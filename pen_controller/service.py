@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from pen_controller import recovery
 from pen_controller.config import Config
 from pen_controller.counts import AreaCount, Live
 from pen_controller.journal import Journal
+from pen_controller.meanwhile import meanwhile
 from pen_controller.pen import Pen
 from pen_controller.preparation import Preparation
 from pen_controller.telemetry.broker import WEBSOCKET_PORT, BrokerError, EmbeddedBroker
@@ -159,20 +160,11 @@ async def _telling(
 ) -> AsyncIterator[None]:
     """Offer the publisher what is not a record: the pen's state, and what it does now; say how it fares."""
     treatment.watchers.append(lambda live: publisher.live(_live(pen, treatment, live)))
-    async with _meanwhile(_tell_state(pen, treatment, publisher)), _meanwhile(_tell_trouble(publisher, say)):
+    async with (
+        meanwhile(_tell_state(pen, treatment, publisher), "tell the pen's state"),
+        meanwhile(_tell_trouble(publisher, say), "tell how telemetry fares"),
+    ):
         yield
-
-
-@contextlib.asynccontextmanager
-async def _meanwhile(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Do work that has no end of its own until the context is left."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _tell_state(pen: Pen, treatment: Treatment, publisher: Publisher) -> None:

@@ -20,10 +20,17 @@ from playwright.async_api import Locator, Page, async_playwright, expect
 
 from pen_controller.telemetry import mqtt
 from pen_controller.telemetry.broker import LOOPBACK, EmbeddedBroker
-from pen_controller.telemetry.messages import Payload, encode
+from pen_controller.telemetry.messages import LivePayload, Payload, StatePayload, encode
 from tests.brokers import BOUND_S, free_port, mosquitto_path, until
 
 expect.set_options(timeout=BOUND_S * 1000)
+
+DASH = "–"
+LIVE = LivePayload(
+    pen="p1", session="s1", area="cheek", depth_um=1012, rate_dhz=1003, force_mn=412, passes=2, coverage=None,
+    punctures=5400, density_per_cm2=1801.4, battery_pct=87, advice="Move on", how={},
+)  # fmt: skip
+RUNNING = StatePayload(pen="p1", state="running", area="cheek")
 
 
 def chromium_path() -> str:

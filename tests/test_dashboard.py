@@ -19,20 +19,12 @@ from pen_controller.service import treatment_service
 from pen_controller.telemetry.broker import server_program
 from pen_controller.telemetry.messages import (
     EventPayload,
-    LivePayload,
     StatePayload,
     StatusPayload,
     encode,
 )
 from tests.brokers import free_port, kill_embedded
-from tests.screens import broker, mosquitto, process, publish, screen, speaking
-
-DASH = "–"
-LIVE = LivePayload(
-    pen="p1", session="s1", area="cheek", depth_um=1012, rate_dhz=1003, force_mn=412, passes=2, coverage=None,
-    punctures=5400, density_per_cm2=1801.4, battery_pct=87, advice="Move on", how={},
-)  # fmt: skip
-RUNNING = StatePayload(pen="p1", state="running", area="cheek")
+from tests.screens import DASH, LIVE, RUNNING, broker, mosquitto, process, publish, screen, speaking
 
 
 @pytest.fixture

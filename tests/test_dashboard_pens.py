@@ -8,20 +8,12 @@ from pen_controller.dashboard import server
 from pen_controller.telemetry.messages import (
     AreaSoFar,
     EventPayload,
-    LivePayload,
     Payload,
     StatePayload,
     StatusPayload,
     encode,
 )
-from tests.screens import screen
-
-DASH = "–"
-LIVE = LivePayload(
-    pen="p1", session="s1", area="cheek", depth_um=1012, rate_dhz=1003, force_mn=412, passes=2, coverage=None,
-    punctures=5400, density_per_cm2=1801.4, battery_pct=87, advice="Move on", how={},
-)  # fmt: skip
-RUNNING = StatePayload(pen="p1", state="running", area="cheek")
+from tests.screens import DASH, LIVE, RUNNING, screen
 
 RECKON = """
 async ([steps, asked_s]) => {

@@ -109,7 +109,7 @@ async def practise(request: Request, asked: ask.PracticeAsked) -> Answer:
 async def case(request: Request, asked: ask.CaseAsked) -> Answer:
     """Begin a treatment with its case, or enter the case anew."""
     answer = read_answer("case", asked.model_dump(mode="json"))
-    assert isinstance(answer, Case)  # noqa: S101  # by its kind
+    assert isinstance(answer, Case)  # noqa: S101  # what is read as a case is one; no type says so
     await request.laptop.desk.begin(answer, _who(request))
     return {}
 

@@ -89,8 +89,8 @@ def _begin(arguments: list[str]) -> subprocess.Popen[bytes]:
     line = [sys.executable, "-m", "pen_controller", *arguments]
     if sys.platform == "win32":
         flags = subprocess.BELOW_NORMAL_PRIORITY_CLASS
-        return subprocess.Popen(line, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, creationflags=flags)  # noqa: S603  # ours
-    process = subprocess.Popen(line, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE)  # noqa: S603  # ours
+        return subprocess.Popen(line, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, creationflags=flags)  # noqa: S603  # our own command, no shell
+    process = subprocess.Popen(line, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE)  # noqa: S603  # our own command, no shell
     with contextlib.suppress(OSError):  # it is over already
         os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
     return process

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -168,7 +168,7 @@ class Lives:
                 self._hear(live, said, now_s)
             recent_s.append(now_s)
 
-    def _stop(self, live: Live, given: Any) -> None:  # noqa: ANN401  # any JSON value
+    def _stop(self, live: Live, given: object) -> None:
         self._desk.stop(live.name)
         stop = given if isinstance(given, int | str) else None
         live.say({"stop": stop, "phase": "handled", "t_ms": round(self._loop.time() * 1000)})
@@ -221,7 +221,7 @@ class Lives:
         if self._desk.stopped:
             for live in self._all.values():
                 for stop in live.stops.values():
-                    live.say({"stop": stop, "phase": "confirmed", "at": f"{datetime.now():%H:%M:%S}"})  # noqa: DTZ005
+                    live.say({"stop": stop, "phase": "confirmed", "at": f"{datetime.now(UTC).astimezone():%H:%M:%S}"})
                 live.stops.clear()
 
     def snapshot(self, screen: Screen) -> str:

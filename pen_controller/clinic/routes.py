@@ -1,7 +1,7 @@
 """Takes requests apart, has them done, and says in plain JSON what came of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -216,7 +216,7 @@ class Routes:
 def choices(config: Config) -> dict[str, Any]:
     """The configuration, as far as a person chooses from it; words are in the catalogue where a model has none."""
 
-    def table(entries: Any) -> dict[str, Any]:  # noqa: ANN401  # any mapping of models
+    def table(entries: Mapping[str, BaseModel] | Mapping[int, BaseModel]) -> dict[str, Any]:
         return {str(name): _plain(entry) for name, entry in entries.items()}
 
     return {

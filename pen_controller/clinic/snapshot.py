@@ -13,6 +13,7 @@ from pen_controller.counts import AreaCount, Live
 from pen_controller.intake import Intake
 from pen_controller.limits import Limit
 from pen_controller.pen import Pen
+from pen_controller.scan import Found
 from pen_controller.scan_table import figures_of
 from pen_controller.treatment import Treatment
 from protocols.words import PenState, SampleFlag
@@ -56,7 +57,7 @@ def _screen(desk: Desk) -> str:
     return "treat" if desk.plan or desk.treatment.areas else "plan"
 
 
-def _found(one: Any) -> Json:  # noqa: ANN401  # Found
+def _found(one: Found) -> Json:
     kind = one.url.partition(":")[0]
     return figures_of(one) | {"kind": kind, "trouble": one.short_trouble or None, "is_place": one.is_place}
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from pen_controller.conformance.wire import ANSWER_S, BrokenRuleError, NotApplicableError, Wire, must
+from pen_controller.meanwhile import meanwhile
 from protocols.messages import (
     WRAP,
     Answer,
@@ -208,13 +209,8 @@ class Host:
                 self.renew(back_us)
                 await asyncio.sleep(RENEW_S)
 
-        task = asyncio.create_task(renew(), name="renew")
-        try:
+        async with meanwhile(renew(), "renew"):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def renewed(self) -> tuple[int, int]:
         """Renew once; the pen time before and after it arrived."""
