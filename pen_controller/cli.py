@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pen_controller.config import Config, Plan
-    from pen_controller.scan import Found
+    from pen_controller.pen.scan import Found
 
 BAD_USAGE, NO_PEN, REFUSED, NO_TELEMETRY, INTERRUPTED = 2, 3, 4, 5, 130
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
@@ -68,7 +68,7 @@ def scan(
 
     Asking sends a few bytes; it claims no pen and moves nothing. Then: pen info URL.
     """
-    from pen_controller.scan_table import figures_of
+    from pen_controller.pen.scan_table import figures_of
 
     found = _run(_scan(bluetooth=bluetooth, hci=hci, quiet=as_json))
     if as_json:
@@ -84,8 +84,8 @@ def info(
 
     Try it with a simulated pen: 'pen-sim serial' prints the path to use.
     """
-    from pen_controller.scan import ask
-    from pen_controller.scan_table import figures_of
+    from pen_controller.pen.scan import ask
+    from pen_controller.pen.scan_table import figures_of
 
     figures = figures_of(_run(ask(url)))
     if as_json:
@@ -111,7 +111,7 @@ def selftest(
     It claims the pen, measures heartbeat, round trip and samples, sends STOP, and lets the claim lapse. Exit status 3
     if anything fails.
     """
-    from pen_controller.selftest import selftest as check
+    from pen_controller.pen.selftest import selftest as check
 
     checks = _run(check(url))
     if as_json:
@@ -186,7 +186,7 @@ def run(
     if as_json:
         print(json.dumps(figures))
     else:
-        from pen_controller.console import table_of
+        from pen_controller.terminal.console import table_of
 
         console.print(table_of(figures))
         console.print(f"The record lies in {figures['journal']}", soft_wrap=True, highlight=False)
@@ -261,9 +261,9 @@ def demo(
 
     Exit status 0 only if every figure holds.
     """
-    from pen_controller import demo as show
     from pen_controller.files import data_folder
-    from pen_controller.journal_file import SCHEMA_VERSION
+    from pen_controller.journal.file import SCHEMA_VERSION
+    from pen_controller.terminal import demo as show
 
     console = _console(quiet=as_json)
     # By schema, for it has to run whatever an older version has left there.
@@ -321,13 +321,13 @@ def _run(work: Coroutine[Any, Any, Any], *, until_interrupted: bool = False) -> 
         until_interrupted: Ctrl-C is how it ends. Such work talks MQTT, for which Windows needs a selector loop.
     """
     from pen_controller.config import ConfigError
-    from pen_controller.console import NobodyError
     from pen_controller.errors import PenError
     from pen_controller.journal import JournalError
-    from pen_controller.outcomes import RefusedError
     from pen_controller.pen import LimitError
     from pen_controller.telemetry.broker import BrokerError
     from pen_controller.telemetry.refusals import AccessError
+    from pen_controller.terminal.console import NobodyError
+    from pen_controller.treatment.outcomes import RefusedError
 
     try:
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop if until_interrupted else None) as runner:
@@ -345,10 +345,10 @@ def _run(work: Coroutine[Any, Any, Any], *, until_interrupted: bool = False) -> 
 
 
 def _status_of(error: Exception) -> int:
-    from pen_controller.console import NobodyError
     from pen_controller.errors import PenRefusedError
-    from pen_controller.outcomes import ClosedError, RefusedError
     from pen_controller.pen import LimitError
+    from pen_controller.terminal.console import NobodyError
+    from pen_controller.treatment.outcomes import ClosedError, RefusedError
     from protocols.words import Result
 
     by_limit = isinstance(error, PenRefusedError) and error.answer.result in (Result.OVER_LIMIT, Result.CARTRIDGE)
@@ -383,8 +383,8 @@ def _load_plan(path: Path, folder: Path | None) -> "tuple[Config, Plan]":
 async def _scan(*, bluetooth: bool, hci: str | None, quiet: bool) -> "list[Found]":
     from rich.live import Live
 
-    from pen_controller.scan import scan as look
-    from pen_controller.scan_table import table_of
+    from pen_controller.pen.scan import scan as look
+    from pen_controller.pen.scan_table import table_of
 
     found: dict[str, Found] = {}
     with Live(table_of([]), console=_console(quiet=quiet)) as live:
@@ -415,12 +415,12 @@ async def _treat(
     home_assistant: bool | None,
 ) -> tuple[dict[str, Any], Exception | None]:
     """Treat a plan; return the figures, and what ended it early, if anything did."""
-    from pen_controller.console import NobodyError, Typist, report, run_plan
     from pen_controller.errors import PenError
-    from pen_controller.outcomes import RefusedError, StoppedError
     from pen_controller.preparation import Preparation
-    from pen_controller.questionnaire import load_answers, prepare
     from pen_controller.service import broker_for, treatment_service
+    from pen_controller.terminal.console import NobodyError, Typist, report, run_plan
+    from pen_controller.terminal.questionnaire import load_answers, prepare
+    from pen_controller.treatment.outcomes import RefusedError, StoppedError
 
     answers = load_answers(prepared) if prepared else []
     person = Typist(console, go_on=yes)

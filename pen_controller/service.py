@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pen_controller import recovery
 from pen_controller.config import Config
-from pen_controller.counts import AreaCount, Live
 from pen_controller.journal import Journal
 from pen_controller.meanwhile import meanwhile
 from pen_controller.pen import Pen
@@ -18,7 +16,8 @@ from pen_controller.telemetry.home_assistant import discovery, discovery_topic
 from pen_controller.telemetry.messages import AreaSoFar, Coverage, LivePayload, MetaPayload, StatePayload
 from pen_controller.telemetry.mqtt import DEFAULT_PORT, broker_url
 from pen_controller.telemetry.publisher import Publisher
-from pen_controller.treatment import Treatment
+from pen_controller.treatment import Treatment, recovery
+from pen_controller.treatment.counts import AreaCount, Live
 from protocols.words import Capability, PenState, SampleFlag
 
 STATE_EVERY_S = 0.1

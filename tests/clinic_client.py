@@ -11,7 +11,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
 from pen_controller.clinic.server import Serving, serving
-from pen_controller.scan import Found
+from pen_controller.pen.scan import Found
 from tests.lines import CONFIG
 from tests.prepared import AGENTS, CASE
 from tests.running import BOUND_S, until

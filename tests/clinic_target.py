@@ -24,7 +24,7 @@ from pen_controller.clinic import snapshot
 from pen_controller.clinic.access import IDLE_S
 from pen_controller.clinic.accounts import Role
 from pen_controller.clinic.server import Serving, serving
-from pen_controller.scan import Found
+from pen_controller.pen.scan import Found
 from protocols.framing import Decoder
 from protocols.messages import AskState, State, decode, encode
 from simulator.pen import SimulatedPen

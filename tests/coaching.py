@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pen_controller import config
 from pen_controller.limits import Limit
-from pen_controller.technique import Fault, Technique, coached
+from pen_controller.treatment.technique import Fault, Technique, coached
 from protocols.messages import WRAP
 from protocols.samples import SAMPLE, SampleArray
 from protocols.words import SampleFlag

@@ -19,10 +19,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from pen_controller import config, limits, reported
+from pen_controller import config, limits
 from pen_controller.errors import LinkError
 from pen_controller.limits import Delivered, Grant, Request
-from pen_controller.pen import Pen
+from pen_controller.pen import Pen, reported
 from pen_controller.transports import Lost, Receive, Transport, transport_for
 from pen_controller.transports.inprocess import InProcessTransport
 from pen_controller.transports.serial import SerialTransport

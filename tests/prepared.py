@@ -3,8 +3,8 @@
 from datetime import date
 from typing import Any
 
-from pen_controller.answers import Answer, read_answer
 from pen_controller.preparation import fit
+from pen_controller.preparation.answers import Answer, read_answer
 from tests.lines import CONFIG, TODAY
 
 BY = "clinician-1"

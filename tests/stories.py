@@ -6,15 +6,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pen_controller import reported
-from pen_controller.answers import Answer, read_answer
 from pen_controller.config import PlanArea
+from pen_controller.config.questions import Step
 from pen_controller.journal import Journal, Record
-from pen_controller.outcomes import RefusedError
-from pen_controller.pen import Pen
+from pen_controller.pen import Pen, reported
 from pen_controller.preparation import Preparation
-from pen_controller.questions import Step
+from pen_controller.preparation.answers import Answer, read_answer
 from pen_controller.treatment import Treatment
+from pen_controller.treatment.outcomes import RefusedError
 from tests.lines import CONFIG
 from tests.running import run, until
 from tests.virtual_treatment import CHEEK, FOREHEAD, ROOMY, MemoryJournal, bench_of, treating, truth

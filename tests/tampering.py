@@ -10,8 +10,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import strategies as st
 
-from pen_controller import chain
-from pen_controller.chain import Checkpoint, Head
+from pen_controller.journal import chain
+from pen_controller.journal.chain import Checkpoint, Head
 
 SESSIONS = ("s1", "s2", "s3")
 LAST = 30

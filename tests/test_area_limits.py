@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from pen_controller.config import Plan, PlanArea
-from pen_controller.console import run_plan, table_of
-from pen_controller.counts import Given, Live, counted
 from pen_controller.limits import Limit
-from pen_controller.outcomes import ClosedError, RefusedError, StoppedError
 from pen_controller.service import Service
 from pen_controller.telemetry.messages import from_record
+from pen_controller.terminal.console import run_plan, table_of
+from pen_controller.treatment.counts import Given, Live, counted
+from pen_controller.treatment.outcomes import ClosedError, RefusedError, StoppedError
 from protocols.messages import Stop
 from protocols.samples import Samples
 from protocols.words import Capability, PenState

@@ -11,9 +11,9 @@ import pytest
 
 from pen_controller import files
 from pen_controller.errors import InUseError, LinkError, PenRefusedError
-from pen_controller.link import Link
 from pen_controller.pen import Pen
-from pen_controller.scan import Found, _scan_air, ask
+from pen_controller.pen.link import Link
+from pen_controller.pen.scan import Found, _scan_air, ask
 from pen_controller.transports import ble
 from pen_controller.transports.ble import BleTransport, radio_for
 from protocols.words import Cause, PenState

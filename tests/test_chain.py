@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pen_controller import chain
-from pen_controller.chain import BrokenError, Checkpoint, Head
-from pen_controller.journal_record import Record
+from pen_controller.journal import chain
+from pen_controller.journal.chain import BrokenError, Checkpoint, Head
+from pen_controller.journal.record import Record
 
 GENESIS = Head(0, bytes(32))
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -11,8 +11,8 @@ import pytest
 from playwright.async_api import expect
 
 from pen_controller.clinic.server import STATIC
+from pen_controller.config.texts import texts
 from pen_controller.practice import simulated
-from pen_controller.texts import texts
 from tests.clinic_page import ACCOUNT, Clinician, clinician, pen_app
 
 ZONE_CM2 = 4

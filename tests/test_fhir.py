@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from pen_controller.cli import app
+from pen_controller.config.texts import texts
 from pen_controller.report.fhir import METRICS, bundle
 from pen_controller.report.story import Story, told
 from pen_controller.report.words import Words
-from pen_controller.texts import texts
 from tests.stories import BY, CASE, journal_of, whole_treatment
 from tests.test_report_story import story_of
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from pen_controller.errors import PenRefusedError
-from pen_controller.guard import (
+from pen_controller.limits import Grant
+from pen_controller.pen import Pen
+from pen_controller.pen.guard import (
     CREST_STROKES,
     DEPTH_TOLERANCE_UM,
     FORCE_HOLD_US,
@@ -21,8 +23,6 @@ from pen_controller.guard import (
     SetPoint,
     Violation,
 )
-from pen_controller.limits import Grant
-from pen_controller.pen import Pen
 from protocols.messages import WRAP
 from protocols.samples import SAMPLE, SampleArray
 from protocols.words import Cause, PenState, SampleFlag

@@ -16,8 +16,8 @@ from datetime import date
 import numpy as np
 import pytest
 
-from pen_controller import config, limits, reported
-from pen_controller.pen import Pen
+from pen_controller import config, limits
+from pen_controller.pen import Pen, reported
 from protocols.messages import AskEvents, AskState, Event, State
 from protocols.words import Cause, EventKind, PenState
 from simulator.ports import has_pseudo_terminals

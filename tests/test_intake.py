@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pen_controller.answers import Answer, AnswerError, Note, read_answer
 from pen_controller.config import PlanArea
-from pen_controller.outcomes import RefusedError, StoppedError
 from pen_controller.preparation import Preparation
+from pen_controller.preparation.answers import Answer, AnswerError, Note, read_answer
+from pen_controller.treatment.outcomes import RefusedError, StoppedError
 from tests.lines import CONFIG
 from tests.prepared import BY, CASE, LABEL, checked, everything, fitted, screened
 from tests.running import in_virtual_time

@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from pen_controller.config import Plan, PlanArea
-from pen_controller.console import run_plan
 from pen_controller.errors import PenError
 from pen_controller.journal import Record
-from pen_controller.outcomes import StoppedError
 from pen_controller.service import Service
+from pen_controller.terminal.console import run_plan
+from pen_controller.treatment.outcomes import StoppedError
 from protocols.messages import Answer, Start, State, Stop
 from tests.lines import message_in
 from tests.running import in_virtual_time, until

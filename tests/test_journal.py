@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from pen_controller import journal_file
 from pen_controller.journal import Journal, JournalError, Outlet
+from pen_controller.journal import file as journal_file
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from pen_controller import journal_file, journal_record, recovery
 from pen_controller.config import PlanArea
 from pen_controller.journal import Journal, JournalError, Record
+from pen_controller.journal import file as journal_file
+from pen_controller.journal import record as journal_record
 from pen_controller.pen import Pen
-from pen_controller.treatment import Treatment
+from pen_controller.treatment import Treatment, recovery
 from protocols.words import PenState
 from tests.lines import CONFIG, PenSim, by_tcp
 from tests.running import until

@@ -105,7 +105,7 @@ def test_the_demo_is_granted() -> None:
 
 @pytest.mark.parametrize("plan", ["demo", "full_face"])
 def test_shipped_plans_are_granted_without_a_warning(plan: str) -> None:
-    path = Path(configuration.__file__).parent.parent / "configs" / "plans" / f"{plan}.toml"
+    path = Path(configuration.__file__).parents[2] / "configs" / "plans" / f"{plan}.toml"
     loaded = configuration.load_plan(path, SHIPPED)
     for entry in loaded.areas:
         figures = entry.model_dump() | {"indication": entry.indication or loaded.indication}

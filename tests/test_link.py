@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from pen_controller.errors import CommandLostError, LinkError, PenError, PenRefusedError, UncertainError
-from pen_controller.link import HELLO_S, SETTLE_TRIES, Link
 from pen_controller.pen import Pen
+from pen_controller.pen.link import HELLO_S, SETTLE_TRIES, Link
 from pen_controller.transports import Transport
 from pen_controller.transports.inprocess import InProcessTransport
 from protocols import framing

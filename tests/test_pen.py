@@ -12,7 +12,7 @@ import pytest
 
 from pen_controller.errors import LinkError, PenError, PenRefusedError
 from pen_controller.pen import DEAF_S, RENEW_S, SILENT_S, STOP_EVERY_S, LimitError, Pen
-from pen_controller.subscription import MOST_WAITING
+from pen_controller.pen.subscription import MOST_WAITING
 from protocols.messages import Answer, Event, Release, Renew, Set, State, Stop
 from protocols.samples import Samples
 from protocols.words import Cause, EventKind, PenState

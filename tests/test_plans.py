@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from pen_controller import limits
 from pen_controller.config import Config, Plan, PlanArea, load_plan
+from pen_controller.config.toml_file import ConfigError
 from pen_controller.limits import CartridgeTag, Delivered, Envelope, Grant, Request
-from pen_controller.plans import Offer, Templates, as_toml, offer
-from pen_controller.toml_file import ConfigError
+from pen_controller.preparation.plans import Offer, Templates, as_toml, offer
 from tests.lines import CONFIG, TODAY
 from tests.virtual_treatment import narrowed
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pen_controller.answers import ANSWERS, AnswerError, read_answer
+from pen_controller.config.questions import worded
 from pen_controller.preparation import Missing, Preparation, cautions, missing
-from pen_controller.questions import worded
+from pen_controller.preparation.answers import ANSWERS, AnswerError, read_answer
 from tests.lines import CONFIG, TODAY
 from tests.prepared import AGENTS, BY, CASE, LABEL, TAG, checked, everything, fitted, screened
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pen_controller.answers import AnswerError
 from pen_controller.config import Plan, PlanArea
+from pen_controller.config.toml_file import ConfigError
 from pen_controller.preparation import Preparation
-from pen_controller.questionnaire import load_answers, prepare
-from pen_controller.toml_file import ConfigError
+from pen_controller.preparation.answers import AnswerError
+from pen_controller.terminal.questionnaire import load_answers, prepare
 from tests.lines import CONFIG, PenSim
 from tests.prepared import AGENTS
 from tests.running import in_virtual_time

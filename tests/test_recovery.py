@@ -16,11 +16,11 @@ import pytest
 from rich.console import Console
 
 from pen_controller.config import Plan, PlanArea
-from pen_controller.console import run_plan
-from pen_controller.outcomes import RefusedError, StoppedError
 from pen_controller.pen import Pen
-from pen_controller.scan import ask
+from pen_controller.pen.scan import ask
 from pen_controller.service import Service
+from pen_controller.terminal.console import run_plan
+from pen_controller.treatment.outcomes import RefusedError, StoppedError
 from protocols.messages import AckEvents
 from protocols.words import Capability, Cause, PenState
 from tests.lines import PenSim, lose, needs_pty

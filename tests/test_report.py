@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from pen_controller.cli import app
 from pen_controller.config import load
+from pen_controller.config.texts import languages, texts
 from pen_controller.journal import Journal
 from pen_controller.report import contents, drawings
 from pen_controller.report.aftercare import sheet
@@ -26,7 +27,6 @@ from pen_controller.report.html import html
 from pen_controller.report.pdf import pdf
 from pen_controller.report.story import Story, told
 from pen_controller.report.words import Words
-from pen_controller.texts import languages, texts
 from tests.screens import screen
 from tests.stories import journal_of, whole_treatment
 from tests.test_dashboard_view import violations

@@ -7,15 +7,15 @@ from typing import Any, get_args
 
 import pytest
 
-from pen_controller.journal import Record, utc_now
+from pen_controller.config.texts import languages, texts
+from pen_controller.journal.record import Record, utc_now
 from pen_controller.limits import Layer
 from pen_controller.passes.figures import Family
 from pen_controller.report import contents
 from pen_controller.report.blocks import Block, Bullets, Document, Facts, Figure, Heading, Pair, Paragraph, Sheet, Table
 from pen_controller.report.story import Story, told, visible
 from pen_controller.report.words import Words
-from pen_controller.technique import Fault
-from pen_controller.texts import languages, texts
+from pen_controller.treatment.technique import Fault
 from protocols.words import Cause, PenState
 from tests.lines import CONFIG
 from tests.running import in_virtual_time

@@ -12,8 +12,8 @@ from serial.tools import list_ports
 
 from pen_controller.errors import LinkError, UrlError
 from pen_controller.pen import Pen
-from pen_controller.scan import Found, ask, scan
-from pen_controller.scan_table import table_of
+from pen_controller.pen.scan import Found, ask, scan
+from pen_controller.pen.scan_table import table_of
 from pen_controller.transports import ble, transport_for
 from pen_controller.transports.ble import BleTransport
 from protocols.messages import State

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from bumble.gatt import Characteristic
 
-from pen_controller.selftest import Check, selftest
+from pen_controller.pen.selftest import Check, selftest
 from protocols.messages import Clear, Event, Message, Stop, decode
 from protocols.samples import Samples
 from protocols.words import EventKind, PenState
@@ -121,7 +121,7 @@ def lossy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the pen's fault; and an answer takes longer than an event."""
-    monkeypatch.setattr("pen_controller.selftest.ANSWER_S", -1.0)
+    monkeypatch.setattr("pen_controller.pen.selftest.ANSWER_S", -1.0)
 
 
 def forgets_a_batch() -> Callable[[pytest.MonkeyPatch], None]:

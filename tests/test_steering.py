@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pen_controller.errors import PenError
-from pen_controller.outcomes import RefusedError, StoppedError
+from pen_controller.treatment.outcomes import RefusedError, StoppedError
 from protocols.messages import Set, Stop
 from protocols.words import PenState
 from tests.running import in_virtual_time, until

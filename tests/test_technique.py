@@ -8,7 +8,7 @@ import pytest
 from pen_controller import config
 from pen_controller.config import PROPOSED
 from pen_controller.limits import Limit
-from pen_controller.technique import ADVICE, Fault, coached
+from pen_controller.treatment.technique import ADVICE, Fault, coached
 from protocols.samples import SAMPLE, SampleArray
 from protocols.words import SampleFlag
 from tests.coaching import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pen_controller.passes import PassCounter, Zone
-from pen_controller.technique import Alert, Fault
+from pen_controller.treatment.technique import Alert, Fault
 from protocols.messages import WRAP
 from protocols.samples import SampleArray
 from simulator.hand import Hand, Style

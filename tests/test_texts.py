@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pen_controller import config
-from pen_controller.answers import AGE_BANDS, ENDPOINTS
-from pen_controller.questions import worded
-from pen_controller.texts import languages, placeholders, texts
+from pen_controller.config.questions import worded
+from pen_controller.config.texts import languages, placeholders, texts
+from pen_controller.preparation.answers import AGE_BANDS, ENDPOINTS
 from tests.lines import CONFIG
 
 FOLDER = Path(str(files("configs"))) / "texts"

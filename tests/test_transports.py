@@ -15,8 +15,8 @@ import pytest
 import serial
 
 from pen_controller.errors import LinkError, UrlError
-from pen_controller.link import Link
 from pen_controller.pen import Pen
+from pen_controller.pen.link import Link
 from pen_controller.transports import serial as serial_lines
 from pen_controller.transports import transport_for
 from pen_controller.transports.pumps import MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES

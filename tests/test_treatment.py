@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 
 from pen_controller.config import Plan, PlanArea
-from pen_controller.console import run_plan
 from pen_controller.errors import PenError, PenRefusedError
 from pen_controller.journal import Journal, JournalError, Record
-from pen_controller.outcomes import RefusedError, StoppedError
 from pen_controller.pen import Pen
 from pen_controller.service import Service
+from pen_controller.terminal.console import run_plan
 from pen_controller.treatment import Treatment
+from pen_controller.treatment.outcomes import RefusedError, StoppedError
 from protocols.words import Cause, PenState
 from tests.lines import CONFIG, PenSim, by_pty, by_tcp, needs_pty
 from tests.running import until

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pen_controller.udi import Udi, UdiError, read_udi
+from pen_controller.preparation.udi import Udi, UdiError, read_udi
 
 DEVICE = "09506000134352"
 WHOLE = Udi(f"(01){DEVICE}(17)261231(10)LOT123(21)SER", DEVICE, "LOT123", date(2026, 12, 31), "SER")

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pen_controller import chain, journal_key
 from pen_controller.cli import app
-from pen_controller.journal import Journal, JournalError
+from pen_controller.journal import Journal, JournalError, chain
+from pen_controller.journal import key as journal_key
 from pen_controller.report.verifying import Verdict, verified
 from tests.stories import journal_of, whole_treatment
 from tests.tampering import (

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pen_controller.chain import HASH_BYTES, Head
 from pen_controller.config import Config, PlanArea
-from pen_controller.journal import Journal, Outlet, Record, SessionInfo, utc_now
+from pen_controller.journal import Journal, Outlet, Record, SessionInfo
+from pen_controller.journal.chain import HASH_BYTES, Head
+from pen_controller.journal.record import utc_now
 from pen_controller.pen import Pen
 from pen_controller.preparation import Preparation
 from pen_controller.treatment import Treatment

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from pen_controller import plans, reported
-from pen_controller.answers import AnswerError, Case, read_answer
 from pen_controller.clinic import requests as ask
 from pen_controller.clinic.accounts import Settings
 from pen_controller.clinic.desk import NotNowError
@@ -16,8 +14,10 @@ from pen_controller.clinic.login import add_account, log_in, log_out, set_up, se
 from pen_controller.clinic.people import Who
 from pen_controller.clinic.snapshot import planned
 from pen_controller.config import Plan, PlanArea
-from pen_controller.preparation import PRACTICE
-from pen_controller.udi import read_udi
+from pen_controller.pen import reported
+from pen_controller.preparation import PRACTICE, plans
+from pen_controller.preparation.answers import AnswerError, Case, read_answer
+from pen_controller.preparation.udi import read_udi
 
 Answer = Mapping[str, Any]
 

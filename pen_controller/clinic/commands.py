@@ -93,8 +93,8 @@ async def _serve(
 
     from pen_controller.clinic.server import serving
     from pen_controller.output import print_line
+    from pen_controller.pen.scan import Found
     from pen_controller.practice import simulated
-    from pen_controller.scan import Found
     from pen_controller.service import publishing
     from pen_controller.telemetry.mqtt import broker_url
     from pen_controller.transports import transport_for

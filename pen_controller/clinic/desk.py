@@ -10,19 +10,18 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from typing import Self
 
-from pen_controller import recovery
-from pen_controller.answers import Answer, Case
 from pen_controller.clinic.people import Who
 from pen_controller.config import Config, PlanArea
-from pen_controller.counts import Live
 from pen_controller.journal import Journal
-from pen_controller.outcomes import StoppedError
 from pen_controller.pen import Pen
+from pen_controller.pen.scan import Found, scan
 from pen_controller.preparation import PRACTICE, Preparation, fit
-from pen_controller.recovery import ALL
-from pen_controller.scan import Found, scan
+from pen_controller.preparation.answers import Answer, Case
 from pen_controller.service import Service
-from pen_controller.treatment import Treatment
+from pen_controller.treatment import Treatment, recovery
+from pen_controller.treatment.counts import Live
+from pen_controller.treatment.outcomes import StoppedError
+from pen_controller.treatment.recovery import ALL
 from protocols.words import PenState
 
 SETTLE_S = 5.0

@@ -15,7 +15,7 @@ from pen_controller.clinic.live import Lives
 from pen_controller.clinic.people import Who
 from pen_controller.clinic.throttle import Throttle
 from pen_controller.journal import Journal
-from pen_controller.plans import Templates
+from pen_controller.preparation.plans import Templates
 from pen_controller.report.reading import LAPTOP
 
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from pen_controller.answers import AgeBand, Agent, Endpoint, Names, Words
 from pen_controller.clinic.accounts import NAME, Role
+from pen_controller.preparation.answers import AgeBand, Agent, Endpoint, Names, Words
 
 Positive = Annotated[float, Field(gt=0, lt=10_000, allow_inf_nan=False)]
 Passes = Annotated[int, Field(ge=1, le=1000)]

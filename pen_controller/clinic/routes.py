@@ -13,8 +13,6 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from pen_controller import recovery
-from pen_controller.answers import AGE_BANDS, ANSWERS, ENDPOINTS, AnswerError
 from pen_controller.clinic.accounts import AccountError
 from pen_controller.clinic.acts import ACTS, Entry, may
 from pen_controller.clinic.desk import NotNowError
@@ -25,15 +23,18 @@ from pen_controller.clinic.login import LoginError, cookie_of
 from pen_controller.clinic.people import NOBODY
 from pen_controller.clinic.throttle import ThrottledError
 from pen_controller.config import Config, ConfigError
+from pen_controller.config.texts import languages, texts
 from pen_controller.errors import PenError
-from pen_controller.journal import NAME, JournalError
+from pen_controller.journal import JournalError
+from pen_controller.journal.record import NAME
 from pen_controller.limits import Refusal
-from pen_controller.outcomes import RefusedError
 from pen_controller.pen import LimitError
-from pen_controller.recovery import ALL
+from pen_controller.preparation.answers import AGE_BANDS, ANSWERS, ENDPOINTS, AnswerError
+from pen_controller.preparation.udi import UdiError
 from pen_controller.report.reading import LAPTOP
-from pen_controller.texts import languages, texts
-from pen_controller.udi import UdiError
+from pen_controller.treatment import recovery
+from pen_controller.treatment.outcomes import RefusedError
+from pen_controller.treatment.recovery import ALL
 
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 """A report is one file with its own style, and runs nothing."""

@@ -27,7 +27,7 @@ from pen_controller.clinic.routes import no_such, routes
 from pen_controller.clinic.throttle import Throttle
 from pen_controller.config import Config
 from pen_controller.journal import Journal
-from pen_controller.plans import Templates
+from pen_controller.preparation.plans import Templates
 
 STATIC = Path(__file__).parent / "static"
 

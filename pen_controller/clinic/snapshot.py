@@ -6,16 +6,16 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from pen_controller import limits, reported
+from pen_controller import limits
 from pen_controller.clinic.desk import Desk
 from pen_controller.config import PlanArea
-from pen_controller.counts import AreaCount, Live
-from pen_controller.intake import Intake
 from pen_controller.limits import Limit
-from pen_controller.pen import Pen
-from pen_controller.scan import Found
-from pen_controller.scan_table import figures_of
+from pen_controller.pen import Pen, reported
+from pen_controller.pen.scan import Found
+from pen_controller.pen.scan_table import figures_of
 from pen_controller.treatment import Treatment
+from pen_controller.treatment.counts import AreaCount, Live
+from pen_controller.treatment.intake import Intake
 from protocols.words import PenState, SampleFlag
 
 Json = dict[str, Any]

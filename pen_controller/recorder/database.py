@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from pen_controller import files
-from pen_controller.journal_file import ADVICE, BUSY_TIMEOUT_S
+from pen_controller.journal.file import ADVICE, BUSY_TIMEOUT_S
 from pen_controller.recorder import StoreError
 
 SCHEMA_VERSION = 2

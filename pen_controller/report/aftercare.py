@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from pen_controller.questions import Advice, worded
+from pen_controller.config.questions import Advice, worded
+from pen_controller.config.texts import texts
 from pen_controller.report.blocks import Block, Bullets, Heading, Paragraph
-from pen_controller.texts import texts
 
 
 def sheet(advice: Mapping[str, Advice], language: str) -> tuple[Block, ...]:

@@ -15,8 +15,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from pen_controller.chain import Head
     from pen_controller.journal import SessionInfo
+    from pen_controller.journal.chain import Head
     from pen_controller.report.story import Story
     from pen_controller.report.verifying import Row, Verdict
 
@@ -93,8 +93,8 @@ def verify(
     report, or of the event 'checkpoint' that a recorder stored.
     """
     with _failing():
-        from pen_controller.chain import Head
-        from pen_controller.journal_key import public_key
+        from pen_controller.journal.chain import Head
+        from pen_controller.journal.key import public_key
 
         path = _journal(journal)
         witness = Head.read(head) if head else None
@@ -164,10 +164,10 @@ def _figures(verdict: "Verdict") -> dict[str, Any]:
 def export_fhir(session: str | None, journal: Path | None, to: Path | None) -> None:
     """Write a treatment of the journal as a FHIR bundle, to a file or to standard output."""
     with _failing():
+        from pen_controller.config.texts import texts
         from pen_controller.files import save
         from pen_controller.report.fhir import bundle
         from pen_controller.report.words import Words
-        from pen_controller.texts import texts
 
         text = json.dumps(bundle(_story(_journal(journal), session), Words(texts("en"))), indent=2, ensure_ascii=False)
         if to is None:
@@ -179,12 +179,12 @@ def export_fhir(session: str | None, journal: Path | None, to: Path | None) -> N
 
 def _write(story: "Story", verdict: "Verdict", folder: Path, language: str, config: Path | None) -> list[Path]:
     from pen_controller.config import load
+    from pen_controller.config.texts import texts
     from pen_controller.files import save
     from pen_controller.report import contents
     from pen_controller.report.aftercare import sheet
     from pen_controller.report.html import html
     from pen_controller.report.words import Words
-    from pen_controller.texts import texts
 
     try:
         from pen_controller.report.pdf import pdf

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
+from pen_controller.preparation.udi import UdiError, read_udi
 from pen_controller.report.story import AreaStory, Body, Entry, Story
 from pen_controller.report.words import Words
-from pen_controller.udi import UdiError, read_udi
 
 SYSTEM = "urn:pen-controller"
 UCUM = "http://unitsofmeasure.org"

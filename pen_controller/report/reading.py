@@ -5,8 +5,10 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from pen_controller.journal import NAME, SELECT, Record, SessionInfo
-from pen_controller.journal_file import APPLICATION_ID, SCHEMA_VERSION, JournalError
+from pen_controller.journal import Record, SessionInfo
+from pen_controller.journal.file import APPLICATION_ID, SCHEMA_VERSION, JournalError
+from pen_controller.journal.journal import SELECT
+from pen_controller.journal.record import NAME
 
 LAPTOP = "laptop"
 """The session, and its pen, of what belongs to no treatment: who came to the clinic's laptop, and went."""

@@ -5,9 +5,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pen_controller import journal_key
-from pen_controller.chain import BrokenError, Checkpoint, Head, verify
-from pen_controller.journal import SELECT, Record
+from pen_controller.journal import Record
+from pen_controller.journal import key as journal_key
+from pen_controller.journal.chain import BrokenError, Checkpoint, Head, verify
+from pen_controller.journal.journal import SELECT
 from pen_controller.report.reading import opened
 
 Row = tuple[Record, bytes]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import to_json
 
-from pen_controller.journal import Record, utc_now
+from pen_controller.journal.record import Record, utc_now
 from pen_controller.telemetry.topics import Kind, Topic
 
 Count = Annotated[int, Field(ge=0)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, Self, cast, get_args
 
-from pen_controller.journal import NAME
+from pen_controller.journal.record import NAME
 
 Kind = Literal["status", "meta", "state", "pass", "event", "summary", "live"]
 

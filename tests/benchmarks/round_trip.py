@@ -24,7 +24,7 @@ from typing import Any
 
 from pymodbus.client import AsyncModbusSerialClient
 
-from pen_controller.link import Link
+from pen_controller.pen.link import Link
 from pen_controller.transports import transport_for
 from protocols.messages import Disarm, encode
 from tests.benchmarks.far_end import MODBUS_BAUD

@@ -26,8 +26,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from pen_controller.clinic.server import serving
 from pen_controller.pen import Pen
+from pen_controller.pen.scan import Found
 from pen_controller.practice import python
-from pen_controller.scan import Found
 from protocols.framing import Decoder
 from protocols.messages import Stop
 from tests.clinic_client import ACCOUNT, LONG, PASSWORD, Browser

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pen_controller.passes import PassCounter, Zone
-from pen_controller.technique import Fault, Technique, coached
+from pen_controller.treatment.technique import Fault, Technique, coached
 from protocols.messages import WRAP
 from simulator.mistakes import tremble
 from simulator.physics import Parameters

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pen_controller import config
-from pen_controller.movement import LEAST_WAY_MM
-from pen_controller.technique import Fault
+from pen_controller.treatment.movement import LEAST_WAY_MM
+from pen_controller.treatment.technique import Fault
 from protocols.samples import SampleArray
 from simulator.hand import Motion
 from simulator.mistakes import Kind, Mistake, inject

@@ -1,0 +1,1 @@
+"""A treatment at a terminal: questions, progress, tables, and the demonstration."""
