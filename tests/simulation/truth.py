@@ -1,7 +1,7 @@
 """What the oracle is shown: needle, motion, skin and time, and what was done to the world. It knows neither end's code.
 
-A `Moment` is one judged step. A `Deed` is a fact of the world: what a person did, what broke, what bytes arrived, what was
-shown or written. No deed says what controller or firmware believe.
+A `Moment` is one judged step. A `Deed` is a fact of the world: what a person did, what broke, what bytes arrived, what
+was shown or written. No deed says what controller or firmware believe.
 """
 
 from collections.abc import Mapping
