@@ -1,14 +1,13 @@
 """`pen`: the command line. Each command imports what it needs when it runs, so that help comes at once."""
 
 import asyncio
-import contextlib
 import json
 import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,14 +15,13 @@ from pen_controller.clinic import commands as clinic_commands
 from pen_controller.conformance import command as conformance_command
 from pen_controller.recorder import commands as recorder_commands
 from pen_controller.report import commands as report_commands
+from pen_controller.status import Status, fail
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pen_controller.config import Config, Plan
-    from pen_controller.pen.scan import Found
 
-BAD_USAGE, NO_PEN, REFUSED, NO_TELEMETRY, INTERRUPTED = 2, 3, 4, 5, 130
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
 DASHBOARD_PORT = 8420
 
@@ -68,9 +66,11 @@ def scan(
 
     Asking sends a few bytes; it claims no pen and moves nothing. Then: pen info URL.
     """
-    from pen_controller.pen.scan_table import figures_of
+    from pen_controller.pen.scan_table import figures_of, show
 
-    found = _run(_scan(bluetooth=bluetooth, hci=hci, quiet=as_json))
+    found = _run(show(_console(quiet=as_json), bluetooth=bluetooth, hci=hci))
+    if not found:
+        print("No pen in sight. Plug one in or switch one on, or start one: pen-sim serial", file=sys.stderr)
     if as_json:
         print(json.dumps([figures_of(one) for one in found]))
 
@@ -125,7 +125,7 @@ def selftest(
         _console().print(table)
     failing = [one.name for one in checks if not one.good]
     if failing:
-        _fail(NO_PEN, f"does not hold: {', '.join(failing)}")
+        fail(Status.NO_PEN, f"does not hold: {', '.join(failing)}")
 
 
 @app.command()
@@ -161,14 +161,15 @@ def run(
     What must be known before needles are armed is asked first; a simulated pen may do without, to practise.
     """
     from pen_controller.files import data_folder
+    from pen_controller.terminal.treating import treat_plan
 
     if home_assistant is not None and not telemetry:
-        _fail(BAD_USAGE, "Home Assistant hears of a pen over MQTT: leave out --no-telemetry")
+        fail(Status.BAD_USAGE, "Home Assistant hears of a pen over MQTT: leave out --no-telemetry")
     loaded, wanted = _load_plan(plan, config)
     console = _console(quiet=as_json)
     path = journal or data_folder() / "journal.sqlite"
     figures, ended = _run(
-        _treat(
+        treat_plan(
             wanted,
             loaded,
             pen,
@@ -191,10 +192,10 @@ def run(
         console.print(table_of(figures))
         console.print(f"The record lies in {figures['journal']}", soft_wrap=True, highlight=False)
     if ended is not None:
-        _fail(_status_of(ended), str(ended))
+        fail(_status_of(ended), str(ended))
     if figures["published"] is False:
         why = f" ({figures['trouble']})" if figures["trouble"] else ""
-        _fail(NO_TELEMETRY, f"not all records reached the broker{why}; they wait in the journal for the next run")
+        fail(Status.NO_TELEMETRY, f"not all records reached the broker{why}; they wait in the journal for the next run")
 
 
 @app.command()
@@ -217,7 +218,7 @@ def watch(
     try:
         wanted = subscriptions(site or (), pen or (), kinds)
     except ValueError as error:
-        _fail(BAD_USAGE, str(error))
+        fail(Status.BAD_USAGE, error)
     _run(show(broker, as_json=as_json, console=Console(stderr=as_json), wanted=wanted), until_interrupted=True)
 
 
@@ -278,7 +279,7 @@ def demo(
     if not figures["good"]:
         failing = [name for name, good in figures["checks"].items() if not good]
         only_telemetry = all("received" in name for name in failing)
-        _fail(NO_TELEMETRY if only_telemetry else NO_PEN, f"does not hold: {'; '.join(failing)}")
+        fail(Status.NO_TELEMETRY if only_telemetry else Status.NO_PEN, f"does not hold: {'; '.join(failing)}")
 
 
 @config_app.command("check")
@@ -307,7 +308,7 @@ def config_check(
         if not problems:
             print(f"{path or 'shipped configuration'}: good")
     if problems:
-        raise typer.Exit(BAD_USAGE)
+        raise typer.Exit(Status.BAD_USAGE)
 
 
 # --- what the commands share -----------------------------------------------------------------------------------------
@@ -335,16 +336,16 @@ def _run(work: Coroutine[Any, Any, Any], *, until_interrupted: bool = False) -> 
     except KeyboardInterrupt:
         if until_interrupted:
             raise typer.Exit(0) from None
-        _fail(INTERRUPTED, "ended by Ctrl-C; the pen was told to stop")
+        fail(Status.INTERRUPTED, "ended by Ctrl-C; the pen was told to stop")
     except (RefusedError, LimitError, PenError) as error:
-        _fail(_status_of(error), str(error))
+        fail(_status_of(error), error)
     except (ConfigError, JournalError, NobodyError, ValueError, OSError) as error:
-        _fail(BAD_USAGE, str(error))
+        fail(Status.BAD_USAGE, error)
     except (BrokerError, AccessError, ImportError) as error:
-        _fail(NO_TELEMETRY, str(error))
+        fail(Status.NO_TELEMETRY, error)
 
 
-def _status_of(error: Exception) -> int:
+def _status_of(error: Exception) -> Status:
     from pen_controller.errors import PenRefusedError
     from pen_controller.pen import LimitError
     from pen_controller.terminal.console import NobodyError
@@ -353,13 +354,8 @@ def _status_of(error: Exception) -> int:
 
     by_limit = isinstance(error, PenRefusedError) and error.answer.result in (Result.OVER_LIMIT, Result.CARTRIDGE)
     if isinstance(error, NobodyError):
-        return BAD_USAGE
-    return REFUSED if by_limit or isinstance(error, RefusedError | ClosedError | LimitError) else NO_PEN
-
-
-def _fail(status: int, why: str) -> NoReturn:
-    print(f"pen: {why}", file=sys.stderr)
-    raise typer.Exit(status)
+        return Status.BAD_USAGE
+    return Status.REFUSED if by_limit or isinstance(error, RefusedError | ClosedError | LimitError) else Status.NO_PEN
 
 
 def _console(*, quiet: bool = False) -> "Console":
@@ -375,89 +371,9 @@ def _load_plan(path: Path, folder: Path | None) -> "tuple[Config, Plan]":
         loaded = config.load(folder)
         return loaded, config.load_plan(path, loaded)
     except config.ConfigError as error:
-        _fail(BAD_USAGE, str(error))
+        fail(Status.BAD_USAGE, error)
     except OSError as error:
-        _fail(BAD_USAGE, f"{path}: {error.strerror}")
-
-
-async def _scan(*, bluetooth: bool, hci: str | None, quiet: bool) -> "list[Found]":
-    from rich.live import Live
-
-    from pen_controller.pen.scan import scan as look
-    from pen_controller.pen.scan_table import table_of
-
-    found: dict[str, Found] = {}
-    with Live(table_of([]), console=_console(quiet=quiet)) as live:
-
-        def say(one: "Found") -> None:
-            found[one.url] = one
-            live.update(table_of(list(found.values())))
-
-        await look(say, bluetooth=bluetooth, hci=hci)
-    if not found:
-        _console(quiet=True).print("No pen in sight. Plug one in or switch one on, or start one: pen-sim serial")
-    return list(found.values())
-
-
-async def _treat(
-    plan: "Plan",
-    config: "Config",
-    pen: str,
-    journal: Path,
-    console: "Console",
-    *,
-    prepared: Path | None,
-    broker: str | None,
-    publish: bool,
-    yes: bool,
-    resume: str | None,
-    new: bool,
-    home_assistant: bool | None,
-) -> tuple[dict[str, Any], Exception | None]:
-    """Treat a plan; return the figures, and what ended it early, if anything did."""
-    from pen_controller.errors import PenError
-    from pen_controller.preparation import Preparation
-    from pen_controller.service import broker_for, treatment_service
-    from pen_controller.terminal.console import NobodyError, Typist, report, run_plan
-    from pen_controller.terminal.questionnaire import load_answers, prepare
-    from pen_controller.treatment.outcomes import RefusedError, StoppedError
-
-    answers = load_answers(prepared) if prepared else []
-    person = Typist(console, go_on=yes)
-    ended: Exception | None = None
-    async with contextlib.AsyncExitStack() as stack:
-        say = partial(console.print, highlight=False, soft_wrap=True)
-        url = await stack.enter_async_context(broker_for(broker, say)) if publish else None
-        async with treatment_service(
-            pen,
-            journal,
-            config,
-            broker=url,
-            indication=plan.indication,
-            fitzpatrick=plan.fitzpatrick,
-            preparation=Preparation() if prepared else None,
-            resume=resume,
-            leave_unended=new,
-            home_assistant=home_assistant,
-            say=say,
-        ) as service:
-            complete = False
-            try:
-                await prepare(service.treatment.intake, plan, config, answers, person.ask, say)
-                await service.treatment.plan(plan.areas)
-                complete = await run_plan(service, plan, person, console)
-            except (PenError, RefusedError, NobodyError) as error:
-                ended = error
-                # A person who ends it raises `StoppedError`; a refusal at the start is no treatment under way.
-                if not isinstance(error, StoppedError) and (resume or not isinstance(error, RefusedError)):
-                    service.treatment.stay_open()
-        how = {
-            "complete": complete,
-            "published": service.all_published,
-            "trouble": service.trouble,
-            "ended": str(ended) if ended else None,
-        }
-        return report(service) | how, ended
+        fail(Status.BAD_USAGE, f"{path}: {error.strerror}")
 
 
 clinic_commands.register(app)

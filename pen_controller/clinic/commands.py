@@ -4,7 +4,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pen_controller.recorder.commands import BROKER_FORMS
+from pen_controller.status import Status, failing
 
 if TYPE_CHECKING:
     from pen_controller.config import Config
 
-BAD_USAGE, NO_PEN = 2, 3  # as of every command of `pen`
 APP_PORT = 8431
 
 
@@ -131,18 +131,10 @@ async def _serve(
         await asyncio.Event().wait()
 
 
-@contextlib.contextmanager
-def _failing() -> Iterator[None]:
-    """End the command with one clear line and its exit status where something fails."""
+def _failing() -> AbstractContextManager[None]:
     from pen_controller.config import ConfigError
     from pen_controller.errors import PenError
     from pen_controller.journal import JournalError
 
-    try:
-        yield
-    except PenError as error:
-        print(f"pen: {error}", file=sys.stderr)
-        raise typer.Exit(NO_PEN) from error
-    except (ConfigError, JournalError, ImportError, ValueError, OSError) as error:
-        print(f"pen: {error}", file=sys.stderr)
-        raise typer.Exit(BAD_USAGE) from error
+    usage = (ConfigError, JournalError, ImportError, ValueError, OSError)
+    return failing((Status.NO_PEN, (PenError,)), (Status.BAD_USAGE, usage))

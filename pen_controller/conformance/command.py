@@ -4,9 +4,11 @@
 import asyncio
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from pen_controller.status import Status, fail
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from pen_controller.conformance.checks import Check
     from pen_controller.conformance.run import Outcome, Report
 
-BAD_USAGE, NO_PEN, INTERRUPTED = 2, 3, 130  # as of every command of `pen`
 MOST_SHOWN = 40
 """Pieces of traffic of a failure that are printed; `--json` has them all."""
 
@@ -58,23 +59,23 @@ def conformance(
             needles = _allowed()
         report = asyncio.run(_held(url, checks, needles=needles, console=console))
     except (UrlError, ValueError) as error:
-        _fail(BAD_USAGE, str(error))
+        fail(Status.BAD_USAGE, error)
     except (PenError, BrokenRuleError) as error:
-        _fail(NO_PEN, str(error))
+        fail(Status.NO_PEN, error)
     except KeyboardInterrupt:
-        _fail(INTERRUPTED, "ended by Ctrl-C; the pen was told to stop")
+        fail(Status.INTERRUPTED, "ended by Ctrl-C; the pen was told to stop")
     if as_json:
         print(json.dumps(_figures(url, report)))
     else:
         _show(report, console)
     if report.failed:
-        _fail(NO_PEN, f"{len(report.failed)} of {len(report.outcomes)} checks failed")
+        fail(Status.NO_PEN, f"{len(report.failed)} of {len(report.outcomes)} checks failed")
 
 
 def _allowed() -> bool:
     print(WARNING, file=sys.stderr)
     if not sys.stdin.isatty():
-        _fail(BAD_USAGE, "there is nobody to ask: add --yes, or --no-needles")
+        fail(Status.BAD_USAGE, "there is nobody to ask: add --yes, or --no-needles")
     return typer.confirm("Run them?", err=True)
 
 
@@ -146,8 +147,3 @@ def _figures(url: str, report: "Report") -> dict[str, Any]:
         "not_seen": UNSEEN,
         "seen_in_part": PARTLY,
     }
-
-
-def _fail(status: int, why: str) -> NoReturn:
-    print(f"pen: {why}", file=sys.stderr)
-    raise typer.Exit(status)

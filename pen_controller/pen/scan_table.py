@@ -2,15 +2,29 @@
 
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pen_controller.pen.scan import Found
+from pen_controller.pen.scan import Found, scan
 
 COLUMNS = {"name": 16, "signal": 7, "serial": 8, "firmware": 8, "battery": 7, "in use": 6}
 """Headings, with their widths."""
+
+
+async def show(console: Console, *, bluetooth: bool, hci: str | None) -> list[Found]:
+    """Scan, and show what is found as it is found. Arguments and errors as of `scan`."""
+    found: dict[str, Found] = {}
+    with Live(table_of([]), console=console) as live:
+
+        def say(one: Found) -> None:
+            found[one.url] = one
+            live.update(table_of(list(found.values())))
+
+        await scan(say, bluetooth=bluetooth, hci=hci)
+    return list(found.values())
 
 
 def table_of(found: list[Found]) -> Group:

@@ -4,9 +4,9 @@
 import asyncio
 import contextlib
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -17,6 +17,7 @@ import typer
 from pen_controller.output import print_line
 from pen_controller.recorder import StoreError
 from pen_controller.report.commands import JournalFile, export_fhir
+from pen_controller.status import Status, failing
 from pen_controller.telemetry.refusals import AccessError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pen_controller.recorder.store import SessionInfo, Store
     from pen_controller.telemetry.topics import AckTopic
 
-BAD_USAGE, NO_TELEMETRY = 2, 5  # as of every command of `pen`
 BROKER_FORMS = "mqtt://[USER@]HOST[:PORT], mqtts://..., or a broker file, NAME.toml: see configs/brokers."
 DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
 STATUS_S = 1.0
@@ -274,14 +274,6 @@ def _open(db: str, *, create: bool) -> "Iterator[Store]":
         yield store
 
 
-@contextlib.contextmanager
-def _failing() -> Iterator[None]:
-    """End the command with one clear line and its exit status where something fails."""
-    try:
-        yield
-    except (StoreError, AccessError, ConnectionError, ImportError) as error:
-        print(f"pen: {error}", file=sys.stderr)
-        raise typer.Exit(NO_TELEMETRY) from error
-    except (ValueError, OSError) as error:
-        print(f"pen: {error}", file=sys.stderr)
-        raise typer.Exit(BAD_USAGE) from error
+def _failing() -> AbstractContextManager[None]:
+    telemetry = (StoreError, AccessError, ConnectionError, ImportError)
+    return failing((Status.NO_TELEMETRY, telemetry), (Status.BAD_USAGE, (ValueError, OSError)))

@@ -1,16 +1,18 @@
 """`pen report`, `pen verify`, and what `pen export --fhir` does; each loads what it needs when it runs."""
 # ruff: noqa: PLC0415 - so that help comes at once, and the rest of `pen` needs no typesetting
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from pen_controller.status import Status, failing
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from pen_controller.report.story import Story
     from pen_controller.report.verifying import Row, Verdict
 
-BAD_USAGE, CHANGED = 2, 6  # as of every command of `pen`
 
 JournalFile = Annotated[Path | None, typer.Option(help="SQLite file of the record; by default in your data folder.")]
 
@@ -106,7 +107,7 @@ def verify(
         _say(verdict)
     if verdict.broken is not None:
         print(f"pen: does not hold: {verdict.broken}", file=sys.stderr)
-        raise typer.Exit(CHANGED)
+        raise typer.Exit(Status.CHANGED)
 
 
 def _verdict(
@@ -238,14 +239,8 @@ def _show(found: "list[SessionInfo]") -> None:
     Console().print(table)
 
 
-@contextlib.contextmanager
-def _failing() -> Iterator[None]:
-    """End the command with one clear line and its exit status where something fails."""
+def _failing() -> AbstractContextManager[None]:
     from pen_controller.config import ConfigError
     from pen_controller.journal import JournalError
 
-    try:
-        yield
-    except (ConfigError, JournalError, ImportError, ValueError, OSError) as error:
-        print(f"pen: {error}", file=sys.stderr)
-        raise typer.Exit(BAD_USAGE) from error
+    return failing((Status.BAD_USAGE, (ConfigError, JournalError, ImportError, ValueError, OSError)))
