@@ -17,24 +17,20 @@ from pen_controller.config import Config, PlanArea
 from pen_controller.errors import CommandLostError, LinkError, PenError, PenRefusedError, UncertainError
 from pen_controller.journal import Journal
 from pen_controller.limits import Delivered, Grant, Refusal, Request
-from pen_controller.pen import BLIND_S, Pen, reported
+from pen_controller.pen import Pen, reported
 from pen_controller.pen.home import sample_at_home
 from pen_controller.preparation import Preparation
 from pen_controller.treatment import entries, recovery
-from pen_controller.treatment.counts import AreaCount, Live, PenCounters, closing, counted
+from pen_controller.treatment.counts import AreaCount, Live, closing, counted
 from pen_controller.treatment.intake import Intake
 from pen_controller.treatment.minutes import Minutes
 from pen_controller.treatment.outcomes import ClosedError, RefusedError, StoppedError
 from pen_controller.treatment.recovery import Left
 from pen_controller.treatment.steering import Run
+from pen_controller.treatment.unseen import PROGRESS_S, Unseen
 from protocols.messages import WRAP, is_newer
 from protocols.samples import SampleArray
 from protocols.words import Cause, PenState, Result, SampleFlag
-
-START_S = 1.0
-"""How long the outcome of a start may be unknown."""
-PROGRESS_S = 0.5
-"""How often the record says how far a run has come."""
 
 
 class Treatment:
@@ -78,10 +74,7 @@ class Treatment:
         self._today = datetime.now(UTC).date()
         self.intake = Intake(self._minutes, pen, config, self._today, preparation, (indication, fitzpatrick))
         """What persons answer: `await treatment.intake.enter(answer)`."""
-        self._ran = left.ran
-        """The area whose needles ran last, until all that the pen did there is counted."""
-        self._unseen_s = BLIND_S + (PROGRESS_S if left.interrupted else 0.0)
-        """How long the needles may have run since the newest sample counted, less the lease."""
+        self._unseen = Unseen(pen, self._minutes, left.ran)
         self._progress_t_us = 0
         self._stays_open = False
         self._open = contextlib.AsyncExitStack()
@@ -174,9 +167,9 @@ class Treatment:
             self._minutes.post("grant", entries.granted(grant), topic=None)
             await command("arm", entries.armed(count, grant), lambda: self._pen.arm(grant, today=self._today))
             count.begin(await sample_at_home(self._pen), self._pen.identity.boot_id, wanted.rate_hz)
-            self._ran = count
+            self._unseen.begin(count)
             self._minutes.progress(count)
-            samples, self._unseen_s = self._pen.samples(), BLIND_S + START_S
+            samples = self._pen.samples()
             # While needles run, nothing waits for the disk.
             start = partial(self._pen.start, wanted.depth_mm, wanted.rate_hz)
             await command("start", entries.started(wanted), start, wait_after=False)
@@ -368,7 +361,7 @@ class Treatment:
 
     def _take(self, count: AreaCount, batch: SampleArray) -> None:
         finished = count.feed(batch)
-        self._unseen_s = BLIND_S
+        self._unseen.seen()
         self._close_if_reached(count, ran=True)
         pen_t_us = int(batch["t_us"][-1])
         self._minutes.passes(count, finished, pen_t_us)
@@ -382,33 +375,11 @@ class Treatment:
         for watch in self.watchers:
             watch(Live(count, batch[-1], count.technique.current))
 
-    # --- what the pen did unseen -------------------------------------------------------------------------------------
-
     async def _settle(self) -> None:
-        """Count what the area that ran last was given unseen. Without a line nothing; it waits for `reconnect`.
-
-        Raises:
-            LinkError: the pen does not show that its needles are in.
-        """
-        count, boot_id = self._ran, self._pen.identity.boot_id
-        if count is None or not self._pen.connected:
-            return
-        if count.pen is None or count.pen.boot_id != boot_id:
-            self._lose(count, "the pen rebooted")
-        else:
-            (home,) = await sample_at_home(self._pen)
-            now = PenCounters(boot_id, int(home["strokes"]), int(home["contact_strokes"]))
-            count.catch_up(now, self._pen.state.deepest_um)
-        self._ran, self._unseen_s = None, BLIND_S
-        self._close_if_reached(count, ran=True)
-        self._minutes.progress(count)
-
-    def _lose(self, count: AreaCount, why: str) -> None:
-        """Nobody can say what the pen did last: the most that it can be counts against the limits."""
-        unseen_s = self._unseen_s + self._pen.identity.lease_ms / 1000
-        strokes = count.lose(unseen_s)
-        body = {"area": count.area, "reason": why, "unseen_s": unseen_s, "rate_hz": count.rate_hz}
-        self._minutes.post("counts_uncertain", body | {"most_punctures": strokes * count.zone.needles})
+        """Count what the area that ran last was given unseen. Raises `LinkError`, see `Unseen.settle`."""
+        if count := await self._unseen.settle():
+            self._close_if_reached(count, ran=True)
+            self._minutes.progress(count)
 
     def _close_if_reached(self, count: AreaCount, *, ran: bool = False) -> None:
         """Stop the needles and close the area if it has come to a hard limit; nothing is waited for.
@@ -446,7 +417,6 @@ class Treatment:
         return entries.summed(count, sum(area == count.area for area, _ in self.refusals))
 
     async def _end(self) -> None:
-        if self._ran is not None:
-            self._lose(self._ran, "the treatment ended without a line to the pen")
+        self._unseen.lose("the treatment ended without a line to the pen")
         await self._minutes.witness()
         await self._minutes.write("summary", entries.ended(self.summaries(), len(self.refusals)), topic="summary")
