@@ -115,7 +115,7 @@ class Firmware:
         """When `step` has something to do again, at the latest."""
         due_us = min(self._needles.next_due_us, self._next_heartbeat_us, self._next_sample_us)
         lease_until_us = self._owner.lease_until_us
-        return due_us if lease_until_us is None else min(due_us, lease_until_us)
+        return due_us if lease_until_us is None or lease_until_us > due_us else lease_until_us
 
     @property
     def epoch(self) -> int:

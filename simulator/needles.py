@@ -115,7 +115,8 @@ class Needles:
     @property
     def next_due_us(self) -> int:
         """When `watch` has something to do again, at the latest."""
-        return min(self._control_due_us, self._check.stall_us) if self._check else self._control_due_us
+        check, due_us = self._check, self._control_due_us
+        return check.stall_us if check and check.stall_us < due_us else due_us
 
     def watch(self, now_us: int) -> None:
         """Look at lease and sensors, and stop for what they say."""
@@ -139,10 +140,12 @@ class Needles:
 
     def _read(self, now_us: int) -> Readings:
         self._hardware.advance(now_us)
-        self.readings = self._hardware.read()
-        self.deepest_um = max(self.deepest_um, self.readings.depth_um)
-        self._crest_um = max(self._crest_um, self.readings.depth_um)
-        return self.readings
+        readings = self.readings = self._hardware.read()
+        if readings.depth_um > self.deepest_um:
+            self.deepest_um = readings.depth_um
+        if readings.depth_um > self._crest_um:
+            self._crest_um = readings.depth_um
+        return readings
 
     # --- what may be asked -------------------------------------------------------------------------------------------
 

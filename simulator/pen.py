@@ -22,17 +22,18 @@ class Clinician:
     def __init__(self, zone_cm2: float, seed: int, style: Style = STEADY) -> None:
         side_mm = math.sqrt(zone_cm2 * 100)
         self.hand = Hand(side_mm, side_mm, passes=4, seed=seed, style=style)
+        self._motion, self._lasts_us = self.hand.motion, self.hand.duration_us
         self._began_us: int | None = None
 
     def touch(self, now_us: int, *, running: bool) -> Touch:
         """What the hand does now. It goes on for as long as the needles run, beginning again after its last pass."""
         if not running:
             self._began_us = None
-            return self.hand.at(-1)
+            return self._motion.at(-1)
         if self._began_us is None:
             self._began_us = now_us + REACTION_US
         since_us = now_us - self._began_us
-        return self.hand.at(since_us % self.hand.duration_us if since_us >= 0 else -1)
+        return self._motion.at(since_us % self._lasts_us if since_us >= 0 else -1)
 
 
 class SimulatedPen:

@@ -68,8 +68,7 @@ class Finished(NamedTuple):
     passes: list[Pass]
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(NamedTuple):
     """What an area has been given so far. `how` says for each figure how it was got."""
 
     strokes: int

@@ -31,8 +31,7 @@ class PenCounters(NamedTuple):
     contact_strokes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """What adds up over runs. A stroke in contact times needles is a puncture.
 
     `uncertain_strokes` is the most that may have been made in contact beyond those counted, by a pen that rebooted.
@@ -63,7 +62,7 @@ class AreaCount:
     zone: Zone
     technique: Technique
     warn: dict[str, Limit]
-    earlier: Given = Given()
+    earlier: Given = field(default_factory=Given)
     wanted_passes: int = 1
     hard: dict[str, Limit] = field(default_factory=dict)
     """Limits of the last grant, by name."""
@@ -120,8 +119,7 @@ class AreaCount:
             raise ValueError(f"{self.area}: the pen's counters have begun anew: use lose")
         strokes = (now.strokes - self.pen.strokes) % WRAP
         in_contact = (now.contact_strokes - self.pen.contact_strokes) % WRAP if self.zone.contact else strokes
-        self.earlier = replace(
-            self.earlier,
+        self.earlier = self.earlier._replace(
             strokes=self.earlier.strokes + strokes,
             contact_strokes=self.earlier.contact_strokes + in_contact,
             deepest_um=max(self.earlier.deepest_um, deepest_um if in_contact else 0),
@@ -132,7 +130,7 @@ class AreaCount:
         """The pen rebooted, and what it did for `unseen_s` at most is lost; return the most strokes that it can be."""
         most = math.ceil(self.rate_hz * RATE_TOLERANCE * unseen_s) + STOPPING_STROKES
         most = max(0, min(most, self.strokes_left))
-        self.earlier = replace(self.earlier, uncertain_strokes=self.earlier.uncertain_strokes + most)
+        self.earlier = self.earlier._replace(uncertain_strokes=self.earlier.uncertain_strokes + most)
         self.pen = None
         return most
 
@@ -202,15 +200,18 @@ class AreaCount:
         Strokes in the air count too, for the pen itself keeps this budget and asks no sensor of contact. It errs to
         too few: on a small zone with long rests the area closes before its density is reached.
         """
-        density = self.hard["density"]
-        strokes = math.floor(density.value * self.zone.size_cm2) // self.zone.needles
+        density, strokes = self.hard["density"], self._most_punctures // self.zone.needles
         return Limit("strokes", strokes, "strokes", f"as many as the density allows; {density.source}", density.layer)
+
+    @property
+    def _most_punctures(self) -> int:
+        return math.floor(self.hard["density"].value * self.zone.size_cm2)
 
     @property
     def strokes_left(self) -> int:
         """Of the stroke budget."""
         given = self.given
-        return int(self.stroke_budget.value) - given.strokes - given.uncertain_strokes
+        return self._most_punctures // self.zone.needles - given.strokes - given.uncertain_strokes
 
     @property
     def reached(self) -> Limit | None:
@@ -218,7 +219,7 @@ class AreaCount:
         passes, density, delivered = self.hard["passes"], self.hard["density"], self.delivered
         if delivered.passes >= passes.value:
             return passes
-        if (math.floor(density.value * self.zone.size_cm2) - delivered.punctures) // self.zone.needles <= 0:
+        if (self._most_punctures - delivered.punctures) // self.zone.needles <= 0:
             return density
         return self.stroke_budget if self.strokes_left <= 0 else None
 

@@ -69,7 +69,7 @@ def progress(count: AreaCount) -> Body:
         "area": count.area,
         "rate_dhz": round(count.rate_hz * 10),
         "pen": count.pen and count.pen._asdict(),
-        "given": asdict(count.given),
+        "given": count.given._asdict(),
     }
 
 

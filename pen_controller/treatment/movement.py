@@ -6,18 +6,11 @@ period of it. What was lost with a batch is taken as a straight line.
 
 import cmath
 import math
-from typing import Final, NamedTuple
+from collections import deque
+from typing import Final, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from protocols.samples import SampleArray
+from protocols.messages import WRAP
 from protocols.words import SampleFlag
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-Complex = NDArray[np.complex128]
 
 WINDOW_US: Final = 100_000
 """Means are over this: a whole period of the tremor."""
@@ -32,29 +25,71 @@ GAP_US: Final = 60_000
 """Longer than any period of sampling: something was lost."""
 SLACK: Final = 0.15
 """A mean may miss this share of its window; contact that is missing in so little is bouncing, not lifting."""
-_FLAGS: Final = (SampleFlag.CONTACT, SampleFlag.RUNNING, SampleFlag.FORCE_VALID, SampleFlag.MOTION_VALID)
+_CONTACT, _RUNNING, _FORCE_VALID, _MOTION_VALID = (
+    int(flag) for flag in (SampleFlag.CONTACT, SampleFlag.RUNNING, SampleFlag.FORCE_VALID, SampleFlag.MOTION_VALID)
+)
+
+
+N = TypeVar("N", float, complex)
+
+
+class Reading(NamedTuple):
+    """What is judged of a sample: fields of `SAMPLE`, as plain numbers."""
+
+    t_us: int
+    contact_strokes: int
+    x_um: int
+    y_um: int
+    force_mn: int
+    rate_dhz: int
+    heading_cdeg: int
+    flags: int
 
 
 class Now(NamedTuple):
-    """Measures at each sample, all of shape (n,). Means are over the `WINDOW_US` before it."""
+    """Measures at a sample. Means are over the `WINDOW_US` before it."""
 
-    force_n: Floats
+    force_n: float
     """Mean while running; 0 without a valid force. Nan after a loss."""
-    rate_hz: Floats
-    working: Bools
-    touching: Bools
-    step_mm: Complex
+    rate_hz: float
+    working: bool
+    touching: bool
+    step_mm: complex
     """From the mean place before to this one, in axes that stay where they are while the pen turns; else 0."""
-    speed_mm_s: Floats
+    speed_mm_s: float
     """Straight from the mean place a window before: next to nothing for a tip that stands. Nan after a loss."""
-    across: Bools
+    across: bool
     """It is from before a loss, and the most that the speed can be."""
-    way_mm_s: Floats
+    way_mm_s: float
     """Along the line of mean places: right for circles too. Nan after a loss."""
-    off_us: Ints
+    off_us: int
     """Since the last contact."""
-    air_us: Ints
+    air_us: int
     """Running and without contact for so long."""
+
+
+class _Point(NamedTuple):
+    """A sample's values; then their integrals over time, up to here."""
+
+    t_us: int
+    place_mm: complex
+    force_n: float
+    rate_hz: float
+    contact: bool
+    working: bool
+    place: complex
+    force: float
+    rate: float
+    contact_s: float
+    working_s: float
+
+
+class _Place(NamedTuple):
+    """A mean place, and the way to it along the line of those before."""
+
+    t_us: int
+    mm: complex
+    way_mm: float
 
 
 class Movement:
@@ -63,103 +98,128 @@ class Movement:
     Between two samples everything goes in a straight line, also across those that were lost.
     """
 
-    def begin(self, first: np.void, t_us: int) -> None:
+    def begin(self, first: Reading, t_us: int) -> None:
         """Forget everything; before this sample, nothing was."""
-        self._last = first.copy()
-        self._off_mark_us = self._air_mark_us = self._heard_mark_us = t_us
-        self._place_um = np.zeros(2, np.int64)
-        self._t_us: Ints = np.array([t_us - 3 * WINDOW_US, t_us - 1])
-        # Place in mm (2), force, working, contact, rate; then their integrals.
-        self._values, self._sums = np.zeros((2, 6, 2))
-        # The line of mean places.
-        self._line_us: Ints = np.array([t_us - 3 * WINDOW_US])
-        self._line_mm, self._way_mm = np.zeros(1, np.complex128), np.zeros(1)
+        self._last = first
+        self._touched_us = self._grounded_us = self._resumed_us = t_us
+        nothing = (0j, 0.0, 0.0, False, False, 0j, 0.0, 0.0, 0.0, 0.0)
+        self._point = _Point(t_us - 1, *nothing)
+        # Of each the first is the newest that is as old as the window, or as two.
+        self._window = deque([_Point(t_us - 3 * WINDOW_US, *nothing), self._point])
+        self._windows = self._window.copy()
+        self._line = deque([_Place(t_us - 3 * WINDOW_US, 0j, 0.0)])
 
-    def feed(self, samples: SampleArray, t_us: Ints) -> Now:
-        """Measure samples in pen order."""
-        contact, running, forced, moves = ((samples["flags"] & flag) != 0 for flag in _FLAGS)
-        touched = contact | (self._steps(samples, "contact_strokes") != 0)
-        off_us, self._off_mark_us = _since(t_us, touched, self._off_mark_us)
-        air_us, self._air_mark_us = _since(t_us, touched | ~running, self._air_mark_us)
-        resumed = np.diff(t_us, prepend=self._t_us[-1]) > GAP_US
-        heard_us, self._heard_mark_us = _since(t_us, resumed, self._heard_mark_us)
-        self._append(samples, t_us, forced & running, contact & running & moves, contact)
-        now, before, earlier = (self._sums_at(t_us - lag * WINDOW_US) for lag in range(3))
-        mean = (now - before) / WINDOW_S
-        known = heard_us >= (1 - SLACK) * WINDOW_US
-        step_mm, speed_mm_s, way_mm_s, across = self._go(t_us, mean[0] + 1j * mean[1], known)
-        self._last = samples[-1].copy()
-        self._trim()
+    def feed(self, sample: Reading, t_us: int) -> Now:
+        """Measure a sample; `t_us` is its time without the wrap."""
+        last, flags = self._last, sample.flags
+        running, contact = flags & _RUNNING != 0, flags & _CONTACT != 0
+        touched = contact or sample.contact_strokes != last.contact_strokes
+        if touched:
+            self._touched_us = t_us
+        if touched or not running:
+            self._grounded_us = t_us
+        if t_us - self._point.t_us > GAP_US:
+            self._resumed_us = t_us
+        known = t_us - self._resumed_us >= (1 - SLACK) * WINDOW_US
+        moved_mm = complex(_signed(sample.x_um - last.x_um) / 1000, _signed(sample.y_um - last.y_um) / 1000)
+        self._last = sample
+        now = self._append(
+            t_us,
+            self._point.place_mm + moved_mm,
+            sample.force_mn / 1000 if running and flags & _FORCE_VALID else 0.0,
+            sample.rate_dhz / 10,
+            contact,
+            contact and running and flags & _MOTION_VALID != 0,
+        )
+        before, after, since_s, half = _around(self._window, t_us - WINDOW_US)
+        rate = before.rate + since_s * _mean(before.rate_hz, after.rate_hz, half)
+        contact_s = before.contact_s + since_s * _mean(before.contact, after.contact, half)
+        force_n = speed_mm_s = way_mm_s = math.nan
+        step_mm, across = 0j, False
+        if known:
+            force = before.force + since_s * _mean(before.force_n, after.force_n, half)
+            place = before.place + since_s * _mean(before.place_mm, after.place_mm, half)
+            force_n = (now.force - force) / WINDOW_S
+            step_mm, speed_mm_s, across, way_mm_s = self._go(t_us, (now.place - place) / WINDOW_S)
+            step_mm *= cmath.rect(1.0, math.radians(sample.heading_cdeg / 100))
+        before, after, since_s, half = _around(self._windows, t_us - 2 * WINDOW_US)
+        working_s = before.working_s + since_s * _mean(before.working, after.working, half)
         return Now(
-            force_n=np.where(known, mean[2], np.nan),
-            rate_hz=mean[5],
-            working=(now[3] - earlier[3]) / (2 * WINDOW_S) >= 1 - SLACK,
-            touching=mean[4] > 0.5,
-            step_mm=step_mm * np.exp(1j * np.radians(samples["heading_cdeg"] / 100)),
-            speed_mm_s=speed_mm_s,
-            across=across,
-            way_mm_s=way_mm_s,
-            off_us=off_us,
-            air_us=air_us,
+            force_n,
+            (now.rate - rate) / WINDOW_S,
+            (now.working_s - working_s) / (2 * WINDOW_S) >= 1 - SLACK,
+            (now.contact_s - contact_s) / WINDOW_S > 0.5,
+            step_mm,
+            speed_mm_s,
+            across,
+            way_mm_s,
+            t_us - self._touched_us,
+            t_us - self._grounded_us,
         )
 
-    def _steps(self, samples: SampleArray, counter: str) -> NDArray[np.signedinteger | np.unsignedinteger]:
-        """From sample to sample, across the wrap."""
-        return np.diff(samples[counter], prepend=self._last[counter])
+    def _append(
+        self, t_us: int, place_mm: complex, force_n: float, rate_hz: float, contact: bool, working: bool
+    ) -> _Point:
+        """Integrate up to a sample with these values."""
+        last = self._point
+        half_s = (t_us - last.t_us) / 2e6
+        point = self._point = _Point(
+            t_us,
+            place_mm,
+            force_n,
+            rate_hz,
+            contact,
+            working,
+            last.place + (last.place_mm + place_mm) * half_s,
+            last.force + (last.force_n + force_n) * half_s,
+            last.rate + (last.rate_hz + rate_hz) * half_s,
+            last.contact_s + (last.contact + contact) * half_s,
+            last.working_s + (last.working + working) * half_s,
+        )
+        self._window.append(point)
+        self._windows.append(point)
+        return point
 
-    def _append(self, samples: SampleArray, t_us: Ints, pressed: Bools, working: Bools, contact: Bools) -> None:
-        steps_um = np.stack([self._steps(samples, "x_um"), self._steps(samples, "y_um")]).astype(np.int64)
-        place_um = self._place_um[:, None] + np.cumsum(steps_um, axis=1)
-        self._place_um = place_um[:, -1]
-        force_n, rate_hz = samples["force_mn"] / 1000 * pressed, samples["rate_dhz"] / 10
-        values = np.stack([*(place_um / 1000), force_n, working, contact, rate_hz])
-        joined = np.concatenate([self._values[:, -1:], values], axis=1)
-        steps_s = np.diff(t_us, prepend=self._t_us[-1]) / 1e6
-        pieces = (joined[:, 1:] + joined[:, :-1]) / 2 * steps_s
-        sums = np.cumsum(np.concatenate([self._sums[:, -1:], pieces], axis=1), axis=1)[:, 1:]
-        self._t_us = np.concatenate([self._t_us, t_us])
-        self._values = np.concatenate([self._values, values], axis=1)
-        self._sums = np.concatenate([self._sums, sums], axis=1)
+    def _go(self, t_us: int, place_mm: complex) -> tuple[complex, float, bool, float]:
+        """Follow the line of mean places. It leaves out those just after a loss, which hold too little of a period.
 
-    def _go(self, t_us: Ints, place_mm: Complex, known: Bools) -> tuple[Complex, Floats, Floats, Bools]:
-        """Follow the line of mean places. It leaves out those just after a loss, which hold too little of a period."""
-        steps_mm = np.zeros(len(t_us), np.complex128)
-        speed_mm_s, way_mm_s = np.full((2, len(t_us)), np.nan)
-        line_us, line_mm = t_us[known], place_mm[known]
-        steps_mm[known] = np.diff(line_mm, prepend=self._line_mm[-1])
-        way_mm = np.cumsum(np.concatenate([self._way_mm[-1:], np.abs(steps_mm[known])]))[1:]
-        self._line_us = np.concatenate([self._line_us, line_us])
-        self._line_mm = np.concatenate([self._line_mm, line_mm])
-        self._way_mm = np.concatenate([self._way_mm, way_mm])
-        base = np.searchsorted(self._line_us, line_us - WINDOW_US, side="right") - 1
-        speed_mm_s[known] = np.abs(line_mm - self._line_mm[base]) / WINDOW_S
-        across = np.zeros(len(t_us), np.bool_)
-        across[known] = line_us - self._line_us[base] > WINDOW_US + GAP_US
-        way_mm_s[known] = (way_mm - np.interp(line_us - WINDOW_US, self._line_us, self._way_mm)) / WINDOW_S
-        return steps_mm, speed_mm_s, way_mm_s, across
-
-    def _sums_at(self, t_us: Ints) -> Floats:
-        """The integrals up to any time in the last two windows."""
-        at = np.searchsorted(self._t_us, t_us, side="right") - 1
-        after = np.minimum(at + 1, len(self._t_us) - 1)
-        since_s = (t_us - self._t_us[at]) / 1e6
-        share = since_s / np.maximum(self._t_us[after] - self._t_us[at], 1) * 1e6
-        first, second = self._values[:, at], self._values[:, after]
-        sums: Floats = self._sums[:, at] + since_s * (first + (second - first) * share / 2)
-        return sums
-
-    def _trim(self) -> None:
-        """Keep what the next samples may look back to."""
-        keep = int(np.searchsorted(self._t_us, self._t_us[-1] - 2 * WINDOW_US, side="right")) - 1
-        self._t_us, self._values, self._sums = self._t_us[keep:], self._values[:, keep:], self._sums[:, keep:]
-        keep = max(0, int(np.searchsorted(self._line_us, self._t_us[-1] - WINDOW_US, side="right")) - 1)
-        self._line_us, self._line_mm, self._way_mm = self._line_us[keep:], self._line_mm[keep:], self._way_mm[keep:]
+        Returns:
+            Step, speed, whether that is across a loss, and speed along the way.
+        """
+        line, then_us = self._line, t_us - WINDOW_US
+        last = line[-1]
+        step_mm = place_mm - last.mm
+        way_mm = last.way_mm + abs(step_mm)
+        line.append(_Place(t_us, place_mm, way_mm))
+        while line[1].t_us <= then_us:
+            line.popleft()
+        base, after = line[0], line[1]
+        share = (then_us - base.t_us) / (after.t_us - base.t_us)
+        way_then_mm = base.way_mm + (after.way_mm - base.way_mm) * share
+        across = t_us - base.t_us > WINDOW_US + GAP_US
+        return step_mm, abs(place_mm - base.mm) / WINDOW_S, across, (way_mm - way_then_mm) / WINDOW_S
 
 
-def _since(t_us: Ints, marks: Bools, mark_us: int) -> tuple[Ints, int]:
-    """Time since the last mark at each sample, and when that was."""
-    last_us = np.maximum.accumulate(np.where(marks, t_us, mark_us))
-    return t_us - last_us, int(last_us[-1])
+def _around(points: deque[_Point], t_us: int) -> tuple[_Point, _Point, float, float]:
+    """The points before and after a time, and how far it is from the first: in seconds, and as half the share.
+
+    Older points are forgotten. The newest is younger than `t_us`.
+    """
+    while points[1].t_us <= t_us:
+        points.popleft()
+    before, after = points[0], points[1]
+    since_us = t_us - before.t_us
+    return before, after, since_us / 1e6, since_us / (after.t_us - before.t_us) / 2
+
+
+def _mean(first: N, second: N, half: float) -> N:
+    """Mean from one value up to a share of the way to the next; `half` is half that share."""
+    return first + (second - first) * half
+
+
+def _signed(difference: int) -> int:
+    """Of two numbers modulo 2**32."""
+    return (difference + WRAP // 2) % WRAP - WRAP // 2
 
 
 class Heading:
@@ -173,26 +233,24 @@ class Heading:
         self._rests = False
         self._along, self._way_mm, self._recent_mm = 0j, 0.0, 0.0
 
-    def follow(self, now: Now, before_deg: float | None) -> Floats:
-        """Angle to the pass before, 0 to 90 degrees, shape (n,); 90 where there is nothing to compare.
+    def follow(self, now: Now, before_deg: float | None) -> float:
+        """Angle to the pass before, 0 to 90 degrees; 90 where there is nothing to compare.
 
-        `before_deg` is the direction of the pass that a rest within these samples ends; None if it ends none.
+        `before_deg` is the direction of the pass that a rest at this sample ends; None if it ends none.
         """
-        rests = (now.off_us >= REST_US).tolist()
-        angles_deg = np.full(len(rests), 90.0)
-        for at, (resting, step_mm) in enumerate(zip(rests, now.step_mm.tolist(), strict=True)):
-            if resting and not self._rests:
-                self._before = before_deg
-                self._along, self._way_mm, self._recent_mm = 0j, 0.0, 0.0
-            self._rests = resting
-            if self._before is None or resting:
-                continue
-            length_mm = abs(step_mm)
-            keep = math.exp(-length_mm / LEAST_WAY_MM)
-            self._way_mm += length_mm
-            self._recent_mm = self._recent_mm * keep + length_mm
-            self._along = self._along * keep + (step_mm * step_mm / length_mm if length_mm else 0j)
-            if self._way_mm >= LEAST_WAY_MM and abs(self._along) >= STRAIGHT * self._recent_mm:
-                turned_deg = math.degrees(cmath.phase(self._along)) - 2 * self._before
-                angles_deg[at] = abs((turned_deg + 180) % 360 - 180) / 2
-        return angles_deg
+        resting = now.off_us >= REST_US
+        if resting and not self._rests:
+            self._before = before_deg
+            self._along, self._way_mm, self._recent_mm = 0j, 0.0, 0.0
+        self._rests = resting
+        if self._before is None or resting:
+            return 90.0
+        length_mm = abs(now.step_mm)
+        keep = math.exp(-length_mm / LEAST_WAY_MM)
+        self._way_mm += length_mm
+        self._recent_mm = self._recent_mm * keep + length_mm
+        self._along = self._along * keep + (now.step_mm * now.step_mm / length_mm if length_mm else 0j)
+        if self._way_mm < LEAST_WAY_MM or abs(self._along) < STRAIGHT * self._recent_mm:
+            return 90.0
+        turned_deg = math.degrees(cmath.phase(self._along)) - 2 * self._before
+        return abs((turned_deg + 180) % 360 - 180) / 2

@@ -1,7 +1,7 @@
 """What a killed program has left of a treatment in the journal, so that a new one can take it up with nothing lost."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pen_controller.config import Config
@@ -116,7 +116,7 @@ def _progress(left: Left, record: Record, _: Config, __: Identity) -> None:
 
 def _pass(left: Left, record: Record, _: Config, __: Identity) -> None:
     count = left.areas[record.body["area"]]
-    count.earlier = replace(count.earlier, passes=max(count.earlier.passes, record.body["pass_index"]))
+    count.earlier = count.earlier._replace(passes=max(count.earlier.passes, record.body["pass_index"]))
 
 
 def _warning(left: Left, record: Record, _: Config, __: Identity) -> None:

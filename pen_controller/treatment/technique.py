@@ -21,14 +21,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final, Literal, NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final, Literal, Protocol
 
 from pen_controller.config import Config
 from pen_controller.limits import Limit
-from pen_controller.treatment.movement import REST_US, Bools, Floats, Heading, Ints, Movement, Now
+from pen_controller.treatment.movement import REST_US, Heading, Movement, Now, Reading
 from protocols.messages import WRAP
 from protocols.samples import SampleArray
 from protocols.words import SampleFlag
@@ -80,6 +77,9 @@ _NEEDED: Final = {
     Fault.DIRECTION: SampleFlag.MOTION_VALID,
     Fault.COVERAGE: SampleFlag.MOTION_VALID,
 }
+
+
+_Verdict = tuple[float, bool, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,71 +181,62 @@ class Technique:
             The alerts raised (`ended_us` is None) and ended, in order. Any number may be under way at once: a record
             wants them all, a screen `current` only.
         """
-        changes: list[tuple[int, Alert]] = []
-        if len(samples):
-            t_us = self._unwrapped(samples["t_us"])
-            lost = np.flatnonzero(np.diff(t_us, prepend=t_us[0] if self._t_us is None else self._t_us) > LOST_US)
-            for part, part_t_us in zip(np.split(samples, lost), np.split(t_us, lost), strict=True):
-                if len(part):
-                    changes += self._judge(part, part_t_us)
-            self._flags = int(samples["flags"][-1])
+        changes: list[Alert] = []
+        for sample in map(Reading, *(samples[name].tolist() for name in Reading._fields)):
+            changes += self._judge(sample)
         # What is decided in a rest is decided by what was known before the batch: this one may reach beyond the rest.
         self._most_coverage = figures.coverage[1] if figures.coverage else 0.0
         if figures.family is not None:
             self._direction_deg = figures.direction_deg
-        return [alert for _, alert in sorted(changes, key=lambda change: change[0])]
+        return changes
 
-    def _unwrapped(self, pen_us: NDArray[np.uint32]) -> Ints:
-        """Pen time without the wrap."""
-        last_us = int(pen_us[0]) if self._t_us is None else self._t_us
-        steps_us = np.diff(pen_us, prepend=np.uint32(last_us % WRAP))
-        return last_us + np.cumsum(steps_us.astype(np.int64))
+    def _judge(self, sample: Reading) -> list[Alert]:
+        last_us = self._t_us
+        t_us = sample.t_us if last_us is None else last_us + (sample.t_us - last_us) % WRAP
+        if last_us is None or t_us - last_us > LOST_US:
+            self._movement.begin(sample, t_us)
+        self._t_us, self._flags = t_us, sample.flags
+        now = self._movement.feed(sample, t_us)
+        changes = []
+        for watch in self._watches:
+            verdict, alert = self._verdict(watch, now), watch.alert
+            if not watch.turns(t_us, verdict):
+                continue
+            value, *_ = verdict
+            changes.append(watch.end(alert, t_us) if alert else watch.begin(t_us, value, self._advice(watch, now)))
+        return changes
 
-    def _judge(self, samples: SampleArray, t_us: Ints) -> list[tuple[int, Alert]]:
-        """Judge samples without a long gap between them; before them there may be one."""
-        if self._t_us is None or int(t_us[0]) - self._t_us > LOST_US:
-            self._movement.begin(samples[0], int(t_us[0]))
-        self._t_us = int(t_us[-1])
-        now = self._movement.feed(samples, t_us)
-        return [change for watch in self._watches for change in watch.follow(t_us, self._verdict(watch, now))]
+    def _verdict(self, watch: "_Watch", now: Now) -> _Verdict:
+        """What is measured of a fault, whether that is faulty, and whether it is surely right.
 
-    def _verdict(self, watch: "_Watch", now: Now) -> "_Verdict":
+        Nan is not known, which speaks neither for nor against; between faulty and right nothing changes.
+        """
         limit = watch.limit.value
         match watch.fault:
             case Fault.PRESSING:
-                return _Verdict(now.force_n, now.force_n > limit, now.force_n < 0.9 * limit)
+                return now.force_n, now.force_n > limit, now.force_n < 0.9 * limit
             case Fault.DWELLING:
                 slow, moves = now.speed_mm_s < limit, now.speed_mm_s > 2 * limit
-                speed_mm_s = np.where(now.across & ~slow, np.nan, now.speed_mm_s)
-                return _Verdict(speed_mm_s, slow & now.working, moves | ~now.working)
+                speed_mm_s = math.nan if now.across and not slow else now.speed_mm_s
+                return speed_mm_s, slow and now.working, moves or not now.working
             case Fault.DRAGGING:
-                punctures_per_cm_s = self._per_cm * now.rate_hz
-                density = punctures_per_cm_s / np.maximum(now.way_mm_s / 10, 0.01)
-                most_cm_s = punctures_per_cm_s / limit
-                return _Verdict(
-                    density, (density < limit) & now.working, (density > 1.1 * limit) | ~now.working, most_cm_s
-                )
+                density = self._per_cm * now.rate_hz / max(now.way_mm_s / 10, 0.01)
+                return density, density < limit and now.working, density > 1.1 * limit or not now.working
             case Fault.AIR:
-                return _Verdict(now.air_us / 1e6, now.air_us >= 1e6 * limit, now.air_us < 1e6 * limit)
+                return now.air_us / 1e6, now.air_us >= 1e6 * limit, now.air_us < 1e6 * limit
             case Fault.DIRECTION:
                 begun = None if 0 < self._most_coverage < self._min_coverage else self._direction_deg
                 angle_deg = self._heading.follow(now, begun)
-                return _Verdict(angle_deg, angle_deg < limit, ~(angle_deg < limit + CLEAR_DEG))
+                return angle_deg, angle_deg < limit, angle_deg >= limit + CLEAR_DEG
             case Fault.COVERAGE:
-                most = np.full(len(now.off_us), self._most_coverage)
-                rests = (now.off_us >= REST_US) & (now.air_us > 0)
-                return _Verdict(most, rests & (most > 0) & (most < limit), now.touching)
+                rests = now.off_us >= REST_US and now.air_us > 0
+                return self._most_coverage, rests and 0 < self._most_coverage < limit, now.touching
 
-
-class _Verdict(NamedTuple):
-    """What one fault's measure says, sample by sample, all of shape (n,)."""
-
-    value: Floats
-    """Nan where it is not known, which speaks neither for nor against."""
-    faulty: Bools
-    right: Bools
-    """Surely not faulty; between the two nothing changes."""
-    advised_cm_s: Floats | None = None
+    def _advice(self, watch: "_Watch", now: Now) -> str:
+        advice = ADVICE[watch.fault]
+        if watch.fault is not Fault.DRAGGING:
+            return advice
+        return f"{advice}, {_round_down(self._per_cm * now.rate_hz / watch.limit.value):g} cm/s"
 
 
 class _Watch:
@@ -257,31 +248,30 @@ class _Watch:
         self._against_us: int | None = None
         self._raise_us, self._clear_us = _TIMES_US[fault]
 
-    def follow(self, t_us: Ints, verdict: _Verdict) -> list[tuple[int, Alert]]:
-        """Take the next samples; return what changed, with unwrapped time."""
-        changes: list[tuple[int, Alert]] = []
-        said = zip(t_us.tolist(), verdict.value.tolist(), verdict.faulty.tolist(), verdict.right.tolist(), strict=True)
-        for at, (now_us, value, faulty, right) in enumerate(said):
-            if math.isnan(value):
-                continue
-            if not (right if self.alert else faulty):
-                self._against_us = now_us
-                continue
-            if self._against_us is None:
-                self._against_us = now_us
-            if now_us - self._against_us < (self._clear_us if self.alert else self._raise_us):
-                continue
+    def turns(self, now_us: int, verdict: _Verdict) -> bool:
+        """Whether with this sample's verdict the fault begins, or ends."""
+        value, faulty, right = verdict
+        if math.isnan(value):
+            return False
+        if not (right if self.alert else faulty):
             self._against_us = now_us
-            if self.alert:
-                changes.append((now_us, replace(self.alert, ended_us=now_us % WRAP)))
-                self.alert = None
-            else:
-                advice = ADVICE[self.fault]
-                if verdict.advised_cm_s is not None:
-                    advice = f"{advice}, {_round_down(float(verdict.advised_cm_s[at])):g} cm/s"
-                self.alert = Alert(self.fault, advice, value, self.limit, now_us % WRAP)
-                changes.append((now_us, self.alert))
-        return changes
+            return False
+        if self._against_us is None:
+            self._against_us = now_us
+        if now_us - self._against_us < (self._clear_us if self.alert else self._raise_us):
+            return False
+        self._against_us = now_us
+        return True
+
+    def begin(self, now_us: int, value: float, advice: str) -> Alert:
+        """The fault is there."""
+        self.alert = Alert(self.fault, advice, value, self.limit, now_us % WRAP)
+        return self.alert
+
+    def end(self, alert: Alert, now_us: int) -> Alert:
+        """It is there no more."""
+        self.alert = None
+        return replace(alert, ended_us=now_us % WRAP)
 
 
 def _round_down(speed_cm_s: float) -> float:
