@@ -11,6 +11,7 @@ from pen_controller.journal import Journal
 from pen_controller.meanwhile import meanwhile
 from pen_controller.pen import Pen
 from pen_controller.preparation import Preparation
+from pen_controller.report.verifying import must_hold
 from pen_controller.telemetry.broker import WEBSOCKET_PORT, BrokerError, EmbeddedBroker
 from pen_controller.telemetry.home_assistant import discovery, discovery_topic
 from pen_controller.telemetry.messages import AreaSoFar, Coverage, LivePayload, MetaPayload, StatePayload
@@ -33,7 +34,7 @@ class Service:
     """What a treatment needs, open and joined.
 
     `all_published` tells, when the service has ended, whether the broker has acknowledged every record; None where
-    nothing was to be published. `trouble` is why it has not, if that is known.
+    nothing was to be published. `trouble` is why nothing goes out now, or has not at the end, if that is known.
     """
 
     pen: Pen
@@ -111,7 +112,7 @@ async def treatment_service(
         ValueError: the treatment to take up is another's: another pen's, indication's or skin type's, or was ended; or
             the pen's last one was never ended, and nobody said what is to become of it.
         LinkError, PenRefusedError: the pen cannot be had.
-        JournalError: the record cannot be written.
+        JournalError: the record cannot be written, or that of the treatment to take up is not as it was written.
     """
     async with contextlib.AsyncExitStack() as stack:
         journal = await stack.enter_async_context(Journal.open(journal_path))
@@ -122,6 +123,7 @@ async def treatment_service(
         if resume is None:
             treatment = Treatment(pen, journal, config, indication, fitzpatrick, preparation=preparation)
         else:
+            await asyncio.to_thread(must_hold, journal_path, resume)
             treatment = Treatment.restore(pen, journal, config, resume)
             intake = treatment.intake
             if indication and (intake.indication, intake.fitzpatrick) != (indication, fitzpatrick):
@@ -146,7 +148,7 @@ async def publishing(
             publisher.meta(meta)
             if home_assistant is not None:
                 publisher.announce(discovery_topic(meta.pen), discovery(site, meta) if home_assistant else b"")
-            async with _telling(pen, treatment, publisher, say):
+            async with _telling(service, publisher, say):
                 yield
         finally:
             service.all_published = await publisher.drained(DRAIN_S)
@@ -154,14 +156,13 @@ async def publishing(
 
 
 @contextlib.asynccontextmanager
-async def _telling(
-    pen: Pen, treatment: Treatment, publisher: Publisher, say: Callable[[str], None]
-) -> AsyncIterator[None]:
+async def _telling(service: Service, publisher: Publisher, say: Callable[[str], None]) -> AsyncIterator[None]:
     """Offer the publisher what is not a record: the pen's state, and what it does now; say how it fares."""
+    pen, treatment = service.pen, service.treatment
     treatment.watchers.append(lambda live: publisher.live(_live(pen, treatment, live)))
     async with (
         meanwhile(_tell_state(pen, treatment, publisher), "tell the pen's state"),
-        meanwhile(_tell_trouble(publisher, say), "tell how telemetry fares"),
+        meanwhile(_tell_trouble(service, publisher, say), "tell how telemetry fares"),
     ):
         yield
 
@@ -190,12 +191,11 @@ async def _tell_state(pen: Pen, treatment: Treatment, publisher: Publisher) -> N
         await asyncio.sleep(STATE_EVERY_S)
 
 
-async def _tell_trouble(publisher: Publisher, say: Callable[[str], None]) -> None:
-    said: str | None = None
+async def _tell_trouble(service: Service, publisher: Publisher, say: Callable[[str], None]) -> None:
     while True:
         trouble = publisher.trouble
-        if trouble != said:
-            said = trouble
+        if trouble != service.trouble:
+            service.trouble = trouble
             say(f"Telemetry waits in the journal: {trouble}" if trouble else "Telemetry goes out again.")
         await asyncio.sleep(TROUBLE_EVERY_S)
 

@@ -375,6 +375,10 @@ BODIES = {
     **dict.fromkeys(("/api/area/finish", "/api/end"), "{}"),
     "/api/settings": '{"theme": "dark"}',
     "/api/accounts": _NEW,
+    "/api/accounts/role": '{"account": "viewer-1", "role": "clinician"}',
+    "/api/accounts/password": json.dumps(
+        {"account": "clinician-1", "own": "a sentence that only the viewer knows", "password": "a sentence of mine"}
+    ),
     "/api/pen": '{"url": "socket://127.0.0.1:1"}',
     "/api/resume": '{"latch_id": 0}',
     "/api/practice": '{"happens": "button"}',
@@ -387,6 +391,7 @@ BODIES = {
     "/api/override": '{"what": "all of it", "reason": "no reason"}',
     "/api/correction": json.dumps(CORRECTED),
     "/api/plan": json.dumps(_area(depth_mm=0.5)),
+    "/api/plan/limits": json.dumps(_area(depth_mm=0.5)),
     "/api/plans": '{"name": "another"}',
     "/api/plans/load": '{"name": "kept"}',
     "/api/area/start": json.dumps(AREA | {"live": 1}),

@@ -150,7 +150,7 @@ async def launched(served: Serving) -> AsyncIterator[Browser]:
 async def clinic(folder: Path, url: str) -> AsyncIterator[Serving]:
     """The server, which offers a pen."""
     async with serving(folder / "journal.sqlite", CONFIG) as served:
-        served.laptop.desk.see(Found(url, "a pen"))
+        served.laptop.desk.places.see(Found(url, "a pen"))
         yield served
 
 

@@ -70,7 +70,7 @@ class Clinician:
     """Works at the page as a person does: by names and words that stand there."""
 
     def __init__(self, shown: Screen, pictures: Path, *, judged: bool) -> None:
-        self.shown, self.page, self.judged, self._pictures = shown, shown.page, judged, pictures
+        self.shown, self.page, self.judged, self.pictures = shown, shown.page, judged, pictures
         self._taken = 0
 
     def button(self, name: str) -> Locator:
@@ -92,7 +92,7 @@ class Clinician:
 
     async def picture(self, name: str) -> None:
         self._taken += 1
-        await self.page.screenshot(path=self._pictures / f"{self._taken:02}-{name}.png")
+        await self.page.screenshot(path=self.pictures / f"{self._taken:02}-{name}.png")
 
     async def is_accessible(self) -> None:
         """No rule of WCAG AA fails, light at 200 % and dark on a telephone; nothing is cut off, STOP is in reach."""
@@ -200,6 +200,13 @@ class Clinician:
     async def start(self) -> None:
         await self.page.locator(".start").click()
         await self.state("running")
+
+    async def go_on(self) -> None:
+        """Have the needles run; where a slow machine had the pen stop, resume first, as a person would."""
+        if await self.page.locator(".resume").count():
+            await self.resume()
+        if not await self.page.locator(".state[data-look=running]").count():
+            await self.start()
 
     async def reconnect(self) -> None:
         """Ask for the pen until its line is there again."""

@@ -235,7 +235,7 @@ def attacked(home: Path, model: str = REAL_PEN) -> Iterator[Target]:
 
 def prepare(target: Target) -> None:
     """Pick the pen, and answer everything."""
-    url = next(iter(target.laptop.desk.found))
+    url = next(iter(target.laptop.desk.places.found))
     target.post("/api/pen", {"url": url})
     target.post("/api/case", CASE)
     for question in CONFIG.screening:
@@ -262,7 +262,7 @@ def running(home: Path, model: str) -> Iterator[Target]:
         stepping = asyncio.create_task(bench.run())
         try:
             async with serving(home / "journal.sqlite", CONFIG) as served:
-                served.laptop.desk.see(Found(line.urls[0], "a pen"))
+                served.laptop.desk.places.see(Found(line.urls[0], "a pen"))
                 ready.put(Target(served, home, pen, loop))
                 await end.wait()
         finally:

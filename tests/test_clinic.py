@@ -70,6 +70,7 @@ async def test_a_whole_treatment(tmp_path: Path) -> None:
     assert [one["account"] for one in bodies(tmp_path, "login", LAPTOP)] == [ACCOUNT]
 
 
+@pytest.mark.hazard("H16")
 async def test_nothing_is_armed_before_all_is_prepared(tmp_path: Path) -> None:
     async with by_tcp() as sim, clinic(tmp_path, sim.url) as served, clinician(served) as page:
         await page.start(409, **CHEEK)
@@ -92,6 +93,7 @@ async def test_stop_is_handled_at_once_and_confirmed_by_the_pen_and_a_person_res
         await page.runs()
         await page.stop()
         assert [word["phase"] for word in page.words] == ["handled", "confirmed"]
+        await page.state("latched")
         await page.start(409, **LONG)
         before = served.laptop.desk.need_treatment().areas["cheek"].given.strokes
         await page.post("resume", 409, latch_id=page.shown["pen"]["latch"]["id"] + 1)
@@ -104,6 +106,7 @@ async def test_stop_is_handled_at_once_and_confirmed_by_the_pen_and_a_person_res
     assert stops == [ACCOUNT, ACCOUNT]
 
 
+@pytest.mark.hazard("H25")
 async def test_stop_waits_for_nothing_that_is_under_way(tmp_path: Path) -> None:
     async with by_tcp() as sim, clinic(tmp_path, sim.url) as served, clinician(served) as page:
         await page.prepare()
@@ -141,9 +144,10 @@ async def test_anybody_may_stop(tmp_path: Path) -> None:
             assert "treatment" not in stranger.shown
             assert (stranger.shown["areas"], stranger.shown["running"]) == ([], None)
             await stranger.stop()
-        assert page.shown["pen"]["state"] == "latched"
+        await page.state("latched")
 
 
+@pytest.mark.hazard("H04")
 async def test_a_page_that_falls_silent_is_a_page_that_stops_the_pen(tmp_path: Path) -> None:
     async with by_tcp() as sim, clinic(tmp_path, sim.url) as served, clinician(served) as page:
         await page.prepare()
@@ -192,6 +196,7 @@ async def test_needles_run_only_while_the_key_is_held(tmp_path: Path) -> None:
     assert [body["why"] for body in bodies(tmp_path, "area_left")] == ["the key was let go"] * 2
 
 
+@pytest.mark.hazard("H06")
 @needs_pty
 async def test_a_pulled_cable_is_shown_and_nothing_goes_on_by_itself(tmp_path: Path) -> None:
     async with by_pty() as sim, clinic(tmp_path, sim.url) as served, clinician(served) as page:
@@ -209,6 +214,7 @@ async def test_a_pulled_cable_is_shown_and_nothing_goes_on_by_itself(tmp_path: P
         await page.runs()
 
 
+@pytest.mark.hazard("H04")
 @needs_pty
 async def test_a_stalled_loop_ends_in_the_pens_own_stop(tmp_path: Path) -> None:
     async with by_pty() as sim, clinic(tmp_path, sim.url) as served, clinician(served) as page:
@@ -222,6 +228,7 @@ async def test_a_stalled_loop_ends_in_the_pens_own_stop(tmp_path: Path) -> None:
         await page.start(409, **LONG)
 
 
+@pytest.mark.hazard("H03")
 @needs_pty
 async def test_killed_in_mid_treatment_and_started_again_it_is_there_stopped_and_counted(tmp_path: Path) -> None:
     journal = tmp_path / "journal.sqlite"

@@ -142,6 +142,17 @@ def test_a_login_of_ones_own_frees_nobody_to_guess_another_password() -> None:
     throttle.check("viewer-1")
 
 
+def test_a_machine_that_hashes_slowly_takes_nothing_off_the_wait() -> None:
+    clock = Clock()
+    throttle = Throttle(clock)
+    for _ in range(FREE):
+        throttle.check("clinician-1")
+        clock.now_s += 5
+        throttle.fail("clinician-1")
+    with pytest.raises(ThrottledError, match="wait 1 s"):
+        throttle.check("clinician-1")
+
+
 def test_guessing_becomes_slow_and_a_success_forgets_it() -> None:
     clock = Clock()
     throttle = Throttle(clock)

@@ -28,7 +28,7 @@ REF = "#/components/schemas/{model}"
 JSON = "application/json"
 BARE = {"/api/login", "/api/logout", "/api/setup"}
 """Asked from a browser of its own, for they change who is logged in there."""
-LOOKS = ("setup", "state", "config", "face", "plans", "treatments", "answers", "texts/{name}")
+LOOKS = ("setup", "accounts", "state", "config", "face", "plans", "treatments", "answers", "texts/{name}")
 HELD_TO = [
     not_a_server_error,
     checks.status_code_conformance,

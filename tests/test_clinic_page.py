@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
+from pen_controller.clinic.routes import texts_of_page
 from pen_controller.clinic.server import STATIC
-from pen_controller.config.texts import texts
 from pen_controller.practice import simulated
 from tests.clinic_page import ACCOUNT, Clinician, clinician, pen_app
 
@@ -127,7 +127,7 @@ def test_every_text_of_the_page_is_in_the_catalogue_and_none_is_for_nobody() -> 
     code = "\n".join(file.read_text() for file in STATIC.glob("*.js"))
     asked = set(re.findall(r'"((?:page|report|screening_kind|aftercare_sheet)\.[a-z0-9_.]+)"', code))
     families = set(re.findall(r"`([a-z_.]+\.)\$\{", code))
-    known = texts("en").keys()
+    known = texts_of_page("en").keys()
     assert asked <= known
     assert all(any(key.startswith(family) for key in known) for family in families)
     page = {key for key in known if key.startswith("page.")}

@@ -5,14 +5,30 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.async_api import Route, WebSocketRoute, expect
 
 from pen_controller.practice import simulated
 from tests.brokers import until
-from tests.clinic_page import App, Clinician, clinician, pen_app
+from tests.clinic_page import NARROW, WIDE, ZOOMED, App, Clinician, clinician, pen_app
+from tests.screens import broken_rules
+
+LOOKS: list[tuple[Literal["light", "dark"], tuple[int, int]]] = [
+    *(("light", size) for size in (WIDE, ZOOMED, NARROW)),
+    *(("dark", size) for size in (WIDE, ZOOMED, NARROW)),
+]
+TRIES = 3
+LEAST_TARGET_PX = 44
+SMALL_TARGETS = """
+(least_px) => [...document.querySelectorAll("button, select, summary, a, input, label:has(input)")]
+  .filter((one) => one.checkVisibility() && !(one.matches("input") && one.closest("label")))
+  .map((one) => ({ what: one.outerHTML.slice(0, 100), size: one.getBoundingClientRect() }))
+  .filter(({ size: { width, height } }) => Math.min(width, height) < least_px)
+  .map(({ what, size: { width, height } }) => `${width} x ${height}: ${what}`)
+"""
+"""A control inside its label is as large as that."""
 
 
 @contextlib.asynccontextmanager
@@ -90,6 +106,32 @@ async def test_keys_stop_and_pedals_run(tmp_path: Path) -> None:
         assert works.shown.complaints == []
 
 
+@pytest.mark.hazard("H04", slow=True)
+async def test_the_screen_is_accessible_while_needles_run_and_every_control_is_large(tmp_path: Path) -> None:
+    """Looked at in a window of its own: rules take their time, and who operates has to be alive."""
+    async with prepared(tmp_path) as (_, works):
+        shown = await works.page.context.new_page()
+        await shown.goto(works.page.url)
+
+        async def looked_at(theme: Literal["light", "dark"], size: tuple[int, int]) -> None:
+            await shown.emulate_media(color_scheme=theme)
+            await shown.set_viewport_size({"width": size[0], "height": size[1]})
+            await expect(shown.locator(".state[data-look=running]")).to_be_visible()
+            assert await broken_rules(shown) == []
+            assert await shown.evaluate(SMALL_TARGETS, LEAST_TARGET_PX) == []
+            await shown.screenshot(path=works.pictures / f"running-{theme}-{size[0]}.png")
+
+        for theme, size in LOOKS:
+            for _ in range(TRIES):
+                await works.go_on()
+                await looked_at(theme, size)
+                if await shown.locator(".state[data-look=running]").count():
+                    break
+            else:
+                pytest.fail("the needles do not run for as long as it takes to look")
+
+
+@pytest.mark.hazard("H04", slow=True)
 async def test_a_page_that_dies_stops_the_pen(tmp_path: Path) -> None:
     async with prepared(tmp_path) as (app, works):
         page = works.page
@@ -152,6 +194,7 @@ async def test_a_treatment_whose_service_was_killed_is_taken_up(tmp_path: Path) 
             await works.start()
 
 
+@pytest.mark.hazard("H25", slow=True)
 async def test_stop_works_where_the_rest_of_the_page_has_failed(tmp_path: Path) -> None:
     async with prepared(tmp_path) as (_, works):
         page = works.page

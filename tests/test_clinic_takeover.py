@@ -18,7 +18,7 @@ def test_who_waits_while_the_pen_is_picked_is_judged_by_the_pen_that_was_picked(
     """For an engineer may work while there is no pen yet."""
     with attacked(tmp_path) as target:
         desk = target.laptop.desk
-        url = target.within(lambda: next(iter(desk.found)))
+        url = target.within(lambda: next(iter(desk.places.found)))
         target.post("/api/end")
         target.post("/api/pen/release")
         target.done(desk._one.acquire())

@@ -84,6 +84,11 @@ class Keys:
         self.forget(screen)
         return self._hand_out(Screen("", self._now_s()))
 
+    def put_out(self, account: str, *, but: Screen) -> None:
+        """Log an account out at every browser but one: each keeps its cookie, and its pages have to connect anew."""
+        for screen in [one for one in self._screens.values() if one.account == account and one is not but]:
+            self._screens[screen.key] = Screen(screen.key, screen.heard_s)
+
     def forget(self, screen: Screen) -> None:
         """Let this browser in no more."""
         self._screens.pop(screen.key, None)

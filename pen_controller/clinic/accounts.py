@@ -32,9 +32,9 @@ class Role(StrEnum):
     CLINICIAN = "clinician"
     """Prepares, treats, documents; makes accounts."""
     ENGINEER = "engineer"
-    """Practises on a simulated pen."""
+    """Practises on a simulated pen, and reads of practice only: at a pen that treats people, no case and no report."""
     VIEWER = "viewer"
-    """Looks on."""
+    """Looks on, and reads reports."""
 
 
 class _Model(BaseModel):
@@ -100,6 +100,10 @@ class Accounts:
         """Whether there is any account: without one the first page is the set-up."""
         return bool(self._accounts)
 
+    def all(self) -> list[Account]:
+        """The accounts, by name."""
+        return sorted(self._accounts.values(), key=lambda account: account.name)
+
     def get(self, name: str) -> Account | None:
         """The account of this name."""
         return self._accounts.get(name)
@@ -119,8 +123,7 @@ class Accounts:
         """
         if not NAME.fullmatch(name):
             raise AccountError("name: use 2 to 31 small letters, digits or -, such as clinician-1; no person's name")
-        if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD:
-            raise AccountError(f"password: use {LEAST_PASSWORD} to {MOST_PASSWORD} signs; a sentence is good")
+        _check_length(password)
         with self._gate:
             if first and self._accounts:
                 raise AccountError("this laptop is set up already: log in")
@@ -142,17 +145,29 @@ class Accounts:
             return None
         return account
 
-    def settle(self, name: str, settings: Settings) -> Account:
-        """Keep how an account likes its screen.
+    def settle(self, name: str, settings: Settings) -> None:
+        """Keep how an account likes its screen. Raises as `set_role`."""
+        self._change(name, settings=settings)
+
+    def set_role(self, name: str, role: Role) -> None:
+        """Give an account another role.
 
         Raises:
-            KeyError: There is no such account.
+            AccountError: There is no such account.
             OSError: The file cannot be written; nothing has changed.
         """
+        self._change(name, role=role)
+
+    def set_password(self, name: str, password: str) -> None:
+        """Give an account another password. Slow: it hashes. Raises as `add` and `set_role`."""
+        _check_length(password)
+        self._change(name, password_hash=self._hasher.hash(password))
+
+    def _change(self, name: str, **update: object) -> None:
         with self._gate:
-            account = self._accounts[name].model_copy(update={"settings": settings})
-            self._write({**self._accounts, name: account})
-        return account
+            if name not in self._accounts:
+                raise AccountError(f"account: there is no {name}")
+            self._write({**self._accounts, name: self._accounts[name].model_copy(update=update)})
 
     def _write(self, accounts: dict[str, Account]) -> None:
         """Write all beside the file and put it in its place, so that a crash leaves the old one or the new."""
@@ -168,3 +183,8 @@ class Accounts:
             Path(beside).unlink(missing_ok=True)
             raise
         self._accounts = accounts
+
+
+def _check_length(password: str) -> None:
+    if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD:
+        raise AccountError(f"password: use {LEAST_PASSWORD} to {MOST_PASSWORD} signs; a sentence is good")

@@ -1,7 +1,7 @@
 """What a page may have done, in a table: path, body, who may, and the act. All of it is POST."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -9,13 +9,13 @@ from typing import Any
 from pen_controller.clinic import requests as ask
 from pen_controller.clinic.accounts import Settings
 from pen_controller.clinic.desk import NotNowError
-from pen_controller.clinic.laptop import Act, Request
-from pen_controller.clinic.login import add_account, log_in, log_out, set_up, settle
+from pen_controller.clinic.laptop import Act, ForbiddenError, Request
+from pen_controller.clinic.login import add_account, log_in, log_out, set_password, set_role, set_up, settle
 from pen_controller.clinic.people import Who
-from pen_controller.clinic.snapshot import planned
+from pen_controller.clinic.snapshot import Json, planned
 from pen_controller.config import Plan, PlanArea
 from pen_controller.pen import reported
-from pen_controller.preparation import PRACTICE, plans
+from pen_controller.preparation import plans
 from pen_controller.preparation.answers import AnswerError, Case, read_answer
 from pen_controller.preparation.udi import read_udi
 
@@ -28,7 +28,7 @@ class Needs(IntEnum):
     SCREEN = 0
     """Any page of ours, before login too."""
     ACCOUNT = 1
-    """Who is logged in."""
+    """Who is logged in. Reports are for clinicians and viewers; engineers have those of practice only."""
     WORK = 2
     """Clinicians, and engineers while the pen is a simulated one."""
     CLINICIAN = 3
@@ -50,10 +50,8 @@ def may(request: Request, needs: Needs) -> bool:
     who = request.who
     if needs is Needs.SCREEN or who is None:
         return needs is Needs.SCREEN
-    pen = request.laptop.desk.pen
-    return needs is Needs.ACCOUNT or who.may_work(
-        needs is Needs.WORK and (pen is None or pen.identity.model == PRACTICE)
-    )
+    desk = request.laptop.desk
+    return needs is Needs.ACCOUNT or who.may_work(needs is Needs.WORK and (desk.pen is None or desk.is_practice))
 
 
 def _who(request: Request) -> Who:
@@ -120,11 +118,6 @@ async def screening(request: Request, asked: ask.ScreeningAsked) -> Answer:
     return await _enter(request, "screening", {**asked.model_dump(mode="json"), "override": override}, signed=False)
 
 
-async def checked(request: Request, asked: ask.CheckedAsked) -> Answer:
-    """A step of the checklist is done."""
-    return await _enter(request, "checked", asked.model_dump(mode="json"))
-
-
 async def cartridge(request: Request, asked: ask.CartridgeAsked) -> Answer:
     """Enter the cartridge's label; lot and expiry may be left to its UDI."""
     body = asked.model_dump(mode="json")
@@ -143,19 +136,18 @@ async def read_label(_: Request, asked: ask.Scanned) -> Answer:
     return {"udi": asked.scan, "device": udi.device, "lot": udi.lot, "expiry": udi.expiry and udi.expiry.isoformat()}
 
 
-async def note(request: Request, asked: ask.NoteAsked) -> Answer:
-    """What was seen of an area."""
-    return await _enter(request, "note", asked.model_dump(mode="json"))
-
-
 async def aftercare(request: Request, _: ask.Asked) -> Answer:
     """The aftercare sheet was handed over."""
     return await _enter(request, "aftercare", {"given": True})
 
 
-async def override(request: Request, asked: ask.OverrideAsked) -> Answer:
-    """Something else was let pass."""
-    return await _enter(request, "override", asked.model_dump(mode="json"))
+def entering(kind: str) -> Act:
+    """An act that takes in an answer of a kind as it is asked, signed by who asks."""
+
+    async def act(request: Request, asked: ask.Asked) -> Answer:
+        return await _enter(request, kind, asked.model_dump(mode="json"))
+
+    return act
 
 
 async def correction(request: Request, asked: ask.CorrectionAsked) -> Answer:
@@ -187,8 +179,7 @@ async def _enter(request: Request, kind: str, body: Mapping[str, Any], *, signed
 async def offer(request: Request, _: ask.Asked) -> Answer:
     """Offer a plan from the case, inside all limits; nothing is planned yet."""
     desk = request.laptop.desk
-    treatment = desk.need_treatment()
-    intake = treatment.intake
+    intake = desk.need_treatment().intake
     if desk.pen is None or intake.case is None:
         raise NotNowError("enter the case first")
     pen = desk.pen.identity
@@ -202,8 +193,17 @@ async def offer(request: Request, _: ask.Asked) -> Answer:
         pen_profile=pen.model,
         concerns=intake.case.concerns,
     )
-    areas = [planned(desk, treatment, area) for area in offered.areas]
-    return {"areas": areas, "left_out": dict(offered.left_out)}
+    return {"areas": _limited(request, offered.areas), "left_out": dict(offered.left_out)}
+
+
+async def limited(request: Request, asked: ask.PlanAsked) -> Answer:
+    """Say what can be set in these areas; nothing is planned yet."""
+    return {"areas": _limited(request, [_area(request, area) for area in asked.areas])}
+
+
+def _limited(request: Request, areas: Iterable[PlanArea]) -> list[Json]:
+    desk = request.laptop.desk
+    return [planned(desk, desk.need_treatment(), area) for area in areas]
 
 
 async def plan(request: Request, asked: ask.PlanAsked) -> Answer:
@@ -245,7 +245,7 @@ async def save_plan(request: Request, asked: ask.TemplateAsked) -> Answer:
 async def load_plan(request: Request, asked: ask.TemplateName) -> Answer:
     """Read a template; nothing is planned yet."""
     loaded = await asyncio.to_thread(request.laptop.templates.load, asked.name)
-    return {"areas": [area.model_dump() for area in loaded.areas], "title": loaded.title}
+    return {"areas": _limited(request, loaded.areas), "title": loaded.title}
 
 
 # --- needles ---------------------------------------------------------------------------------------------------------
@@ -294,6 +294,8 @@ async def take_up(request: Request, asked: ask.SessionAsked) -> Answer:
 
 async def report(request: Request, asked: ask.ReportAsked) -> Answer:
     """Begin to make a report."""
+    if not await request.laptop.readable(_who(request), asked.session):
+        raise ForbiddenError("an engineer reads reports of practice only")
     job = request.laptop.jobs.report(asked.session, asked.language)
     return {"job": job.id}
 
@@ -304,6 +306,8 @@ ACTS = (
     Entry("/api/logout", ask.Asked, Needs.SCREEN, log_out),
     Entry("/api/settings", Settings, Needs.ACCOUNT, settle),
     Entry("/api/accounts", ask.NewAccount, Needs.CLINICIAN, add_account),
+    Entry("/api/accounts/role", ask.RoleAsked, Needs.CLINICIAN, set_role),
+    Entry("/api/accounts/password", ask.PasswordAsked, Needs.ACCOUNT, set_password),
     Entry("/api/scan", ask.Asked, Needs.WORK, scan),
     Entry("/api/pen", ask.Url, Needs.WORK, pick),
     Entry("/api/pen/release", ask.Asked, Needs.WORK, release),
@@ -312,14 +316,15 @@ ACTS = (
     Entry("/api/practice", ask.PracticeAsked, Needs.WORK, practise),
     Entry("/api/case", ask.CaseAsked, Needs.WORK, case),
     Entry("/api/screening", ask.ScreeningAsked, Needs.WORK, screening),
-    Entry("/api/checked", ask.CheckedAsked, Needs.WORK, checked),
+    Entry("/api/checked", ask.CheckedAsked, Needs.WORK, entering("checked")),
     Entry("/api/cartridge", ask.CartridgeAsked, Needs.WORK, cartridge),
     Entry("/api/cartridge/scan", ask.Scanned, Needs.WORK, read_label),
-    Entry("/api/note", ask.NoteAsked, Needs.WORK, note),
+    Entry("/api/note", ask.NoteAsked, Needs.WORK, entering("note")),
     Entry("/api/aftercare", ask.Asked, Needs.WORK, aftercare),
-    Entry("/api/override", ask.OverrideAsked, Needs.WORK, override),
+    Entry("/api/override", ask.OverrideAsked, Needs.WORK, entering("override")),
     Entry("/api/correction", ask.CorrectionAsked, Needs.WORK, correction),
     Entry("/api/plan/offer", ask.Asked, Needs.WORK, offer),
+    Entry("/api/plan/limits", ask.PlanAsked, Needs.WORK, limited),
     Entry("/api/plan", ask.PlanAsked, Needs.WORK, plan),
     Entry("/api/plans", ask.TemplateAsked, Needs.WORK, save_plan),
     Entry("/api/plans/load", ask.TemplateName, Needs.WORK, load_plan),

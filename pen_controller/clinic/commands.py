@@ -123,7 +123,7 @@ async def _serve(
         )
         for url, name in ((pen, "named at the start"), (line and line.url, "simulated pen")):
             if url:
-                served.laptop.desk.see(Found(url, name))
+                served.laptop.desk.places.see(Found(url, name))
         print_line(served.launch_url)
         say("The address works once. Ctrl-C ends it, and stops the pen.")
         if browser:

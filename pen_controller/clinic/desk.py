@@ -11,17 +11,20 @@ from datetime import UTC, datetime
 from typing import Self
 
 from pen_controller.clinic.people import Who
+from pen_controller.clinic.places import Places
 from pen_controller.config import Config, PlanArea
 from pen_controller.journal import Journal
 from pen_controller.pen import Pen
-from pen_controller.pen.scan import Found, scan
+from pen_controller.pen.scan import ask
 from pen_controller.preparation import PRACTICE, Preparation, fit
 from pen_controller.preparation.answers import Answer, Case
+from pen_controller.report.verifying import must_hold
 from pen_controller.service import Service
 from pen_controller.treatment import Treatment, recovery
 from pen_controller.treatment.counts import Live
 from pen_controller.treatment.outcomes import StoppedError
 from pen_controller.treatment.recovery import ALL
+from protocols.messages import Identity
 from protocols.words import PenState
 
 SETTLE_S = 5.0
@@ -46,13 +49,16 @@ class Desk:
     def __init__(
         self, journal: Journal, config: Config, *, publishing: Publishing | None = None, hci: str | None = None
     ) -> None:
-        self.journal, self.config = journal, config
+        self.journal, self.config, self._publishing = journal, config, publishing
         self.pen: Pen | None = None
+        self.is_practice = True
+        """Whether nobody is treated: the pen that was picked last is a simulated one."""
         self.treatment: Treatment | None = None
+        self.published: Service | None = None
+        """The treatment under way as it is published, if it is."""
         self.plan: tuple[PlanArea, ...] = ()
         """What is planned; it binds nobody."""
-        self.found: dict[str, Found] = {}
-        """Places where a pen may be, by URL; only these can be picked."""
+        self.places = Places(hci, self.changed)
         self.unended: str | None = None
         """The last treatment of the picked pen, where that was never ended: it has to be taken up first."""
         self.ended: str | None = None
@@ -63,11 +69,9 @@ class Desk:
         """Why the needles stopped last, or what else went wrong."""
         self.changes = 0
         """Counts up with everything that a person enters."""
-        self._publishing, self._hci = publishing, hci
         self._one = asyncio.Lock()
         self._pen_stack, self._treatment_stack = AsyncExitStack(), AsyncExitStack()
         self._treating: asyncio.Task[None] | None = None
-        self._scanning: asyncio.Task[None] | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -82,9 +86,10 @@ class Desk:
             await desk._leave()
 
     async def _leave(self) -> None:
-        for task in filter(None, (self._scanning, self._treating)):
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self.places.close()
+        if self._treating is not None:
+            self._treating.cancel()
+            await asyncio.gather(self._treating, return_exceptions=True)
         if self.treatment is not None:
             self.treatment.stay_open()
         try:
@@ -120,22 +125,11 @@ class Desk:
 
     # --- the pen -----------------------------------------------------------------------------------------------------
 
-    @property
-    def scanning(self) -> bool:
-        """Whether pens are being looked for."""
-        return self._scanning is not None and not self._scanning.done()
-
     def look(self) -> None:
-        """Look for pens; what is found appears in `found`."""
+        """Look for pens. Raises `NotNowError` while needles run: it takes the radio."""
         if self.runs:
             raise NotNowError("needles run: look for pens when they have stopped")
-        if not self.scanning:
-            self._scanning = asyncio.create_task(scan(self.see, hci=self._hci), name="look for pens")
-
-    def see(self, found: Found) -> None:
-        """Know of a place where a pen may be."""
-        self.found[found.url] = found
-        self.changed()
+        self.places.look()
 
     async def pick(self, url: str, who: Who) -> None:
         """Open and claim the pen at a place that was found.
@@ -145,28 +139,29 @@ class Desk:
             PenError: it cannot be had.
         """
         async with self._one:
-            if self.treatment is not None:
-                raise NotNowError("a treatment is under way with this pen: end it first")
-            if url not in self.found:
+            if url not in self.places.found:
                 raise NotNowError("no pen was found there: look for pens first")
             await self._put_back()
+            if not who.may_work(practice=False):  # nobody else's pen is claimed to be looked at
+                _let_work(who, (await ask(url)).identity)
             async with AsyncExitStack() as stack:
                 pen = await stack.enter_async_context(Pen.open(url))
-                _let_work(who, pen)
+                _let_work(who, pen.identity)
                 self.unended = await asyncio.to_thread(recovery.unended, self.journal, pen.identity.serial)
                 self.pen, self._pen_stack = pen, stack.pop_all()
+            self.is_practice = pen.identity.model == PRACTICE
             self.ended = self.trouble = None
             self.changed()
 
     async def release(self) -> None:
         """Give the pen up. Raises `NotNowError` while a treatment is under way."""
         async with self._one:
-            if self.treatment is not None:
-                raise NotNowError("a treatment is under way with this pen: end it first")
             await self._put_back()
             self.changed()
 
     async def _put_back(self) -> None:
+        if self.treatment is not None:
+            raise NotNowError("a treatment is under way with this pen: end it first")
         self.pen = self.unended = self.live = None
         await self._pen_stack.aclose()
 
@@ -204,7 +199,7 @@ class Desk:
         if self.pen is None:
             raise NotNowError("no pen is picked: pick one first")
         if who is not None:
-            _let_work(who, self.pen)
+            _let_work(who, self.pen.identity)
         return self.pen
 
     # --- the treatment -----------------------------------------------------------------------------------------------
@@ -239,6 +234,7 @@ class Desk:
             pen = self._need_pen(who)
             if self.treatment is not None or session != self.unended:
                 raise NotNowError(f"{session}: not the last treatment of this pen, or it was ended")
+            await asyncio.to_thread(must_hold, self.journal.path, session)
             treatment = await asyncio.to_thread(Treatment.restore, pen, self.journal, self.config, session)
             records = await asyncio.to_thread(self.journal.read, session, limit=ALL)
             plans = [record.body["areas"] for record in records if record.kind == "plan"]
@@ -254,6 +250,8 @@ class Desk:
             if self._publishing is not None:
                 service = Service(self._need_pen(), self.journal, treatment)
                 await stack.enter_async_context(self._publishing(service))
+                stack.callback(setattr, self, "published", None)
+                self.published = service
             await stack.enter_async_context(treatment)
             self._treatment_stack = stack.pop_all()
         self.treatment, self.unended, self.plan, self.trouble = treatment, None, (), None
@@ -289,8 +287,7 @@ class Desk:
             await self._settled()
             if self.is_treating:
                 raise NotNowError("needles run: finish the area or press STOP first")
-            self.treatment, self.live = None, None
-            self.ended = treatment.session
+            self.treatment, self.live, self.ended = None, None, treatment.session
             self.changed()
             await self._treatment_stack.aclose()
 
@@ -386,8 +383,8 @@ class Desk:
         self.changes += 1
 
 
-def _let_work(who: Who, pen: Pen) -> None:
-    if not who.may_work(pen.identity.model == PRACTICE):
+def _let_work(who: Who, pen: Identity | None) -> None:
+    if not who.may_work(pen is not None and pen.model == PRACTICE):
         raise NotNowError("an engineer practises on a simulated pen: this one treats people")
 
 

@@ -20,7 +20,7 @@ from pen_controller.clinic.accounts import Account, Accounts
 from pen_controller.clinic.desk import Desk, NotNowError
 from pen_controller.clinic.jobs import Jobs
 from pen_controller.clinic.lag import Lag
-from pen_controller.clinic.people import NOBODY
+from pen_controller.clinic.people import NOBODY, Who
 from pen_controller.clinic.snapshot import Json
 
 VERSION = version("pen-controller")
@@ -205,7 +205,7 @@ class Lives:
         """What a page is told of at once."""
         desk, pen = self._desk, self._desk.pen
         seen = pen and (pen.connected, pen.state.state, pen.state.latch_id, pen.stop_reason)
-        return desk.changes, desk.scanning, desk.trouble, seen
+        return desk.changes, desk.places.scanning, desk.trouble, seen
 
     def _show(self) -> None:
         self._snapshots += 1
@@ -232,7 +232,7 @@ class Lives:
         """The part that changes all the time, without its braces; `known`: somebody is logged in."""
         service = {"version": VERSION, "loop_lag_ms": self._lag.now_ms, "worst_lag_ms": self._lag.worst_ms}
         seen = {"n": self._snapshots, "service": service, **snapshot.quick(self._desk)}
-        hidden: Json = {} if known else {"running": None, "areas": []}
+        hidden: Json = {} if known else {"running": None, "areas": [], "telemetry": None}
         return json.dumps(seen | hidden)[1:-1]
 
     def _rest(self, name: str | None) -> str:
@@ -246,8 +246,16 @@ class Lives:
     def _shown(self, account: Account | None) -> dict[str, Any]:
         if account is None:
             return {"me": None, "screen": "login"}
-        me = {"account": account.name, "role": account.role, "settings": account.settings.model_dump()}
-        return {"me": me, **snapshot.slow(self._desk, account.settings.language), "jobs": self._jobs.told()}
+        who, language = Who(account.name, account.role), account.settings.language
+        reads = who.may_read(self._desk.is_practice)
+        me = {
+            "account": account.name,
+            "role": account.role,
+            "may_work": who.may_work(self._desk.pen is None or self._desk.is_practice),
+            "may_read": reads,
+            "settings": account.settings.model_dump(),
+        }
+        return {"me": me, **snapshot.slow(self._desk, language, reads=reads), "jobs": self._jobs.told()}
 
 
 async def _send(websocket: WebSocket, live: Live) -> None:

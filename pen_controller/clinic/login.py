@@ -1,14 +1,14 @@
-"""Set-up, login and logout. Passwords are hashed in a thread, one at a time, and every login is on the record."""
+"""Set-up, login, logout, accounts. Passwords are hashed in a thread, one at a time; every login is on the record."""
 
 import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from pen_controller.clinic.access import COOKIE
-from pen_controller.clinic.accounts import AccountError, Role, Settings
-from pen_controller.clinic.laptop import Request
+from pen_controller.clinic.accounts import Account, AccountError, Role, Settings
+from pen_controller.clinic.laptop import ForbiddenError, Laptop, Request
 from pen_controller.clinic.people import Who
-from pen_controller.clinic.requests import Asked, Credentials, NewAccount
+from pen_controller.clinic.requests import Asked, Credentials, NewAccount, PasswordAsked, RoleAsked
 
 
 class LoginError(Exception):
@@ -36,24 +36,57 @@ async def add_account(request: Request, asked: NewAccount) -> Mapping[str, Any]:
     laptop = request.laptop
     async with laptop.hashing:
         account = await asyncio.to_thread(laptop.accounts.add, asked.account, asked.role, asked.password)
-    by = request.who.name if request.who else account.name
-    await laptop.log("account", {"account": account.name, "role": account.role, "by": by})
+    await laptop.log("account", {"account": account.name, "role": account.role, "by": request.name})
+    return {}
+
+
+async def set_role(request: Request, asked: RoleAsked) -> Mapping[str, Any]:
+    """Give another account another role; wherever it is logged in it has to log in again.
+
+    Nobody takes the own role away: so a clinician is left.
+    """
+    laptop = request.laptop
+    if asked.account == request.name:
+        raise AccountError("role: another clinician changes yours")
+    await asyncio.to_thread(laptop.accounts.set_role, asked.account, asked.role)
+    laptop.keys.put_out(asked.account, but=request.screen)
+    await laptop.log("account", {"account": asked.account, "role": asked.role, "by": request.name})
+    return {}
+
+
+async def set_password(request: Request, asked: PasswordAsked) -> Mapping[str, Any]:
+    """Change the own password, or as a clinician anybody's; wherever else it was in use it has to be typed anew."""
+    laptop = request.laptop
+    if asked.account != request.name and not (request.who and request.who.role is Role.CLINICIAN):
+        raise ForbiddenError("only a clinician changes the password of another")
+    await _known(laptop, request.name, asked.own)
+    async with laptop.hashing:
+        await asyncio.to_thread(laptop.accounts.set_password, asked.account, asked.password)
+    laptop.keys.put_out(asked.account, but=request.screen)
+    await laptop.log("password", {"account": asked.account, "by": request.name})
     return {}
 
 
 async def log_in(request: Request, asked: Credentials) -> Mapping[str, Any]:
     """Log in; the cookie is another from now on."""
-    laptop = request.laptop
-    known = laptop.accounts.get(asked.account) is not None
-    laptop.throttle.check(asked.account if known else "")
+    account = await _known(request.laptop, asked.account, asked.password)
+    return await _let_in(request, Who(account.name, account.role))
+
+
+async def _known(laptop: Laptop, name: str, password: str) -> Account:
+    """The account, if the password is its own. Raises `LoginError`, `ThrottledError`."""
+    known = laptop.accounts.get(name) is not None
+    counted = name if known else ""
+    laptop.throttle.check(counted)
     async with laptop.hashing:
-        account = await asyncio.to_thread(laptop.accounts.check, asked.account, asked.password)
+        account = await asyncio.to_thread(laptop.accounts.check, name, password)
     if account is None:
+        laptop.throttle.fail(counted)
         # What is typed for a name may be a password.
-        await laptop.log("login_failed", {"account": asked.account if known else None})
+        await laptop.log("login_failed", {"account": name if known else None})
         raise LoginError("account or password is wrong")
     laptop.throttle.succeed(account.name)
-    return await _let_in(request, Who(account.name, account.role))
+    return account
 
 
 async def _let_in(request: Request, who: Who) -> Mapping[str, Any]:

@@ -18,3 +18,7 @@ class Who:
     def may_work(self, practice: bool) -> bool:  # reads as a question
         """Whether this one may have needles moved; `practice`: those of a simulated pen."""
         return self.role is Role.CLINICIAN or (practice and self.role is Role.ENGINEER)
+
+    def may_read(self, practice: bool) -> bool:
+        """Whether this one may read who is treated and what was answered; `practice`: nobody was treated."""
+        return practice or self.role is not Role.ENGINEER

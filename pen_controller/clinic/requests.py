@@ -33,6 +33,19 @@ class NewAccount(Credentials):
     role: Annotated[Role, Field(strict=False)]
 
 
+class PasswordAsked(Credentials):
+    """The password that an account has from now on; `own` is the one of who asks."""
+
+    own: Annotated[str, Field(max_length=200)]
+
+
+class RoleAsked(Asked):
+    """The role that an account has from now on."""
+
+    account: Annotated[str, Field(pattern=NAME.pattern)]
+    role: Annotated[Role, Field(strict=False)]
+
+
 class Url(Asked):
     """One of `Snapshot.found`."""
 

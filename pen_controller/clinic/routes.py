@@ -13,11 +13,11 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from pen_controller.clinic.accounts import AccountError
+from pen_controller.clinic.accounts import AccountError, Role
 from pen_controller.clinic.acts import ACTS, Entry, may
 from pen_controller.clinic.desk import NotNowError
 from pen_controller.clinic.jobs import BusyError
-from pen_controller.clinic.laptop import Laptop, Request, who
+from pen_controller.clinic.laptop import ForbiddenError, Laptop, Request, who
 from pen_controller.clinic.live import VERSION
 from pen_controller.clinic.login import LoginError, cookie_of
 from pen_controller.clinic.people import NOBODY
@@ -42,6 +42,7 @@ REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; f
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (ThrottledError, 429),
     (LoginError, 401),
+    (ForbiddenError, 403),
     (NotNowError, 409),
     (BusyError, 409),
     (PenError, 409),
@@ -55,6 +56,13 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
 )
 
 Answers = Callable[[HttpRequest], Awaitable[Response]]
+NOT_YOURS = "your account may not do that"
+_OF_OTHERS = ("missing.", "caution.", "report.")
+_OF_REPORT = (
+    *("report.cause.", "report.yes", "report.no", "report.right_side", "report.left_side"),
+    *("report.corrected", "report.taken_back", "report.event.note", "report.event.override", "report.event.aftercare"),
+)
+"""Of texts that are not made for the page, those that it shows too."""
 
 
 def error(status: int, text: str, refusal: Refusal | None = None, field: str | None = None) -> JSONResponse:
@@ -77,6 +85,7 @@ def routes(laptop: Laptop) -> list[BaseRoute]:
     own = Routes(laptop)
     looks: dict[str, Answers] = {
         "/api/setup": own.setup,
+        "/api/accounts": own.accounts,
         "/api/state": own.state,
         "/api/config": own.config,
         "/api/face": own.face,
@@ -114,7 +123,7 @@ class Routes:
             screen = http.state.screen
             request = Request(self._laptop, screen, who(screen))
             if not may(request, entry.needs):
-                return error(403, "your account may not do that") if request.who else error(401, "log in first")
+                return error(403, NOT_YOURS) if request.who else error(401, "log in first")
             try:
                 asked = entry.body.model_validate_json(await http.body())
                 done = await entry.act(request, asked)
@@ -151,6 +160,14 @@ class Routes:
         set_up = bool(self._laptop.accounts)
         return JSONResponse({"accounts": set_up, "languages": dict(languages()), "version": VERSION})
 
+    async def accounts(self, request: HttpRequest) -> Response:
+        """Who works here, for clinicians."""
+        asks = who(request.state.screen)
+        if asks is None or asks.role is not Role.CLINICIAN:
+            return error(403, NOT_YOURS) if asks else error(401, "log in first")
+        found = [{"account": one.name, "role": one.role} for one in self._laptop.accounts.all()]
+        return JSONResponse({"accounts": found})
+
     async def state(self, request: HttpRequest) -> Response:
         """A snapshot."""
         return Response(self._laptop.lives.snapshot(request.state.screen), media_type="application/json")
@@ -165,11 +182,11 @@ class Routes:
         return Response(shapes.read_bytes(), media_type="application/json")
 
     async def texts(self, request: HttpRequest) -> Response:
-        """All texts of a language."""
+        """The texts of the page in a language."""
         language = request.path_params["language"]
         if language not in languages():
             return error(404, f"no texts in that language: {', '.join(languages())}")
-        return JSONResponse(dict(texts(language)))
+        return JSONResponse(texts_of_page(language))
 
     async def plans(self, request: HttpRequest) -> Response:
         """Names of the templates."""
@@ -178,10 +195,13 @@ class Routes:
         return JSONResponse({"plans": await asyncio.to_thread(self._laptop.templates.names)})
 
     async def treatments(self, request: HttpRequest) -> Response:
-        """The treatments on the record, the newest first."""
-        if who(request.state.screen) is None:
+        """The treatments on the record, the newest first; an engineer's are those of practice."""
+        asks = who(request.state.screen)
+        if asks is None:
             return error(401, "log in first")
-        return JSONResponse({"treatments": await asyncio.to_thread(self._treatments)})
+        found = await asyncio.to_thread(self._treatments)
+        readable = await self._laptop.readable(asks, *(one["session"] for one in found))
+        return JSONResponse({"treatments": [one for one in found if one["session"] in readable]})
 
     def _treatments(self) -> list[dict[str, Any]]:
         journal = self._laptop.journal
@@ -190,11 +210,14 @@ class Routes:
         return [asdict(one) | {"unended": one.session in unended} for one in reversed(sessions)]
 
     async def answers(self, request: HttpRequest) -> Response:
-        """What persons have entered in the treatment under way, with the numbers by which it can be corrected."""
-        treatment = self._laptop.desk.treatment
-        if who(request.state.screen) is None or treatment is None:
-            return error(401, "log in first") if treatment else error(409, "no treatment is under way")
-        records = await asyncio.to_thread(self._laptop.journal.read, treatment.session, limit=ALL)
+        """What persons have entered in the treatment under way, or ended last, with the numbers to correct it by."""
+        desk, asks = self._laptop.desk, who(request.state.screen)
+        session = desk.treatment.session if desk.treatment else desk.ended
+        if asks is None or session is None:
+            return error(401, "log in first") if asks is None else error(409, "no treatment is under way")
+        if not await self._laptop.readable(asks, session):
+            return error(403, NOT_YOURS)
+        records = await asyncio.to_thread(self._laptop.journal.read, session, limit=ALL)
         return JSONResponse(
             {"answers": [{"seq": one.seq, "kind": one.kind, "wall": one.wall, "body": one.body}
                          for one in records if one.kind in ANSWERS]}
@@ -202,38 +225,40 @@ class Routes:
 
     async def report(self, request: HttpRequest) -> Response:
         """A report that was made."""
-        if who(request.state.screen) is None:
+        asks = who(request.state.screen)
+        if asks is None:
             return error(401, "log in first")
         name = Path(request.path_params["name"])
         path = self._laptop.jobs.folder / name.name
         if name.suffix not in (".html", ".pdf") or not NAME.fullmatch(name.stem) or not path.is_file():
             return error(404, "no such report: have it made first")
+        if not await self._laptop.readable(asks, name.stem):
+            return error(403, NOT_YOURS)
         headers = {"Cache-Control": "no-store"}
         if name.suffix == ".html":
             headers["Content-Security-Policy"] = REPORT_POLICY
         return FileResponse(path, headers=headers)
 
 
+def texts_of_page(language: str) -> dict[str, str]:
+    """The texts that a page may show; those that the service or a report says itself are left out."""
+    found = texts(language).items()
+    return {key: text for key, text in found if not key.startswith(_OF_OTHERS) or key.startswith(_OF_REPORT)}
+
+
 def choices(config: Config) -> dict[str, Any]:
     """The configuration, as far as a person chooses from it; words are in the catalogue where a model has none."""
 
-    def table(entries: Mapping[str, BaseModel] | Mapping[int, BaseModel]) -> dict[str, Any]:
-        return {str(name): _plain(entry) for name, entry in entries.items()}
+    def table(entries: Mapping[str, BaseModel] | Mapping[int, BaseModel], *unseen: str) -> dict[str, Any]:
+        return {str(name): entry.model_dump(mode="json", exclude=set(unseen)) for name, entry in entries.items()}
 
     return {
-        "areas": table(config.areas),
-        "blocked": table(config.blocked),
+        "areas": table(config.areas, "code", "coverage", "technique"),
         "indications": table(config.indications),
         "skin": table(config.skin),
         "screening": table(config.screening),
         "checklist": table(config.checklist),
         "aftercare": table(config.aftercare),
-        "cartridges": table(config.cartridges),
         "age_bands": list(AGE_BANDS),
         "endpoints": list(ENDPOINTS),
-        "clinic": {"site": config.clinic.site, "min_interval_days": config.clinic.min_interval_days},
     }
-
-
-def _plain(entry: BaseModel) -> dict[str, Any]:
-    return entry.model_dump(mode="json")

@@ -13,9 +13,9 @@ from pen_controller.limits import Limit
 from pen_controller.pen import Pen, reported
 from pen_controller.pen.scan import Found
 from pen_controller.pen.scan_table import figures_of
+from pen_controller.preparation import Preparation
 from pen_controller.treatment import Treatment
 from pen_controller.treatment.counts import AreaCount, Live
-from pen_controller.treatment.intake import Intake
 from protocols.words import PenState, SampleFlag
 
 Json = dict[str, Any]
@@ -27,22 +27,23 @@ def quick(desk: Desk) -> Json:
     return {
         "t_ms": round(time.monotonic() * 1000),
         "wall": datetime.now(UTC).isoformat(timespec="seconds"),
-        "scanning": desk.scanning,
+        "scanning": desk.places.scanning,
         "pen": desk.pen and _pen(desk.pen),
         "trouble": desk.trouble,
+        "telemetry": desk.published and {"trouble": desk.published.trouble},
         "running": desk.live and treatment and treatment.running and _running(desk.live, treatment.running.wanted),
         "areas": [_area(count) for count in treatment.areas.values()] if treatment else [],
     }
 
 
-def slow(desk: Desk, language: str) -> Json:
-    """What changes when a person does something, in that person's language."""
+def slow(desk: Desk, language: str, *, reads: bool = True) -> Json:
+    """What changes when a person does something, in that person's language; `reads`: the answers too."""
     return {
         "screen": _screen(desk),
-        "found": [_found(one) for one in desk.found.values()],
+        "found": [_found(one) for one in desk.places.found.values()],
         "unended": desk.unended,
         "ended": desk.ended,
-        "treatment": desk.treatment and _treatment(desk, desk.treatment, language),
+        "treatment": desk.treatment and _treatment(desk, desk.treatment, language, reads=reads),
     }
 
 
@@ -120,25 +121,25 @@ def _coverage(count: AreaCount) -> list[float] | None:
     return count.figures.coverage and [round(share, 3) for share in count.figures.coverage]
 
 
-def _treatment(desk: Desk, treatment: Treatment, language: str) -> Json:
+def _treatment(desk: Desk, treatment: Treatment, language: str, *, reads: bool) -> Json:
     intake = treatment.intake
     return {
         "session": treatment.session,
         "interrupted": treatment.interrupted or None,
         "practice": not intake.asks,
-        **_answers(intake),
-        "missing": [asdict(one) for one in intake.missing(language)],
-        "cautions": [asdict(one) for one in intake.cautions(language)],
+        **_answers(intake.preparation if reads else Preparation()),
+        "missing": [asdict(one) for one in intake.missing(language)] if reads else [],
+        "cautions": [asdict(one) for one in intake.cautions(language)] if reads else [],
         "plan": [planned(desk, treatment, area) for area in desk.plan],
         "refusals": [{"area": area, "text": one.message, "limit": _limit(one.limit), "asked": one.asked}
                      for area, one in treatment.refusals],
     }  # fmt: skip
 
 
-def _answers(intake: Intake) -> Json:
+def _answers(preparation: Preparation) -> Json:
     """What was answered: `screening.QUESTION` and `checklist.STEP` by question and step."""
     said: dict[str, Any] = {"case": None, "cartridge": None, "screening": {}, "checked": {}}
-    for item, answer in intake.preparation.answers.items():
+    for item, answer in preparation.answers.items():
         table, _, name = item.partition(".")
         body = answer.model_dump(mode="json")
         if name:

@@ -34,7 +34,12 @@ class Throttle:
         left_s = self._until_s.get(account, 0.0) - self._now_s()
         if left_s > 0:
             raise ThrottledError(f"too many failed logins: wait {left_s:.0f} s")
-        failures = self._failures[account] = self._failures.get(account, 0) + 1
+        self._failures[account] = self._failures.get(account, 0) + 1
+        self.fail(account)
+
+    def fail(self, account: str) -> None:
+        """The last try at this account was not good; the wait begins now, however long it took to find that out."""
+        failures = self._failures.get(account, 0)
         if failures >= FREE:
             self._until_s[account] = self._now_s() + min(MOST_WAIT_S, 2.0 ** (failures - FREE))
 

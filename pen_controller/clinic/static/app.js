@@ -21,6 +21,7 @@ import { sayAlive } from "./treating.js";
 
 const HOLDS_MS = 600; // how long a word of the service holds
 const ALIVE_MS = 200;
+const DRAW_MS = 100;
 const SCREENS = {
   pen: PenScreen, case: CaseScreen, screening: ScreeningScreen, checklist: ChecklistScreen, plan: PlanScreen,
   treat: TreatScreen, report: ReportScreen, settings: Settings,
@@ -78,7 +79,8 @@ function take(message) {
   bindStop(message.me?.settings?.stop_key ?? "");
   change({ snapshot: message, ...awake() });
   if (message.me && !configuring) configure();
-  if (message.treatment && message.treatment.session !== session) begun(message.treatment.session);
+  const name = message.treatment?.session ?? message.ended;
+  if (name && name !== session) begun(name);
 }
 
 /** Brings language and look to what the account likes. */
@@ -100,8 +102,8 @@ function awake() {
 /** Another treatment: nothing that was chosen for the last one holds. */
 function begun(name) {
   session = name;
-  change({ wanted: {}, draft: null, leftOut: {}, area: null, answers: [] });
-  learn();
+  change({ wanted: {}, draft: null, leftOut: {}, area: null, answers: [], correcting: null });
+  if (page.snapshot.me.may_read) learn();
 }
 
 /** Asks once for what can be chosen; its tables become lists, each entry with its name. */
@@ -127,6 +129,6 @@ async function begin() {
 drawWith(draw);
 listen(take);
 window.addEventListener("unhandledrejection", ({ reason }) => fail(reason));
-setInterval(() => change(awake()), 100);
+setInterval(() => performance.now() - line.heard_ms > DRAW_MS && change(awake()), DRAW_MS); // else a snapshot has had it drawn
 setInterval(sayAlive, ALIVE_MS);
 begin();

@@ -27,7 +27,8 @@ export function ChecklistScreen() {
     <p class="actions"><button type="button" class="main" onClick=${() => goAfter("checklist")}>${t("page.continue")}</button></p>`;
 }
 
-function used(value) {
+/** What was used, in words. */
+export function used(value) {
   if (!value?.agent) return "";
   const agent = value.agent === NO_AGENT ? t("page.checklist.without") : value.agent;
   return value.minutes ? t("page.checklist.used", { agent, minutes: value.minutes }) : agent;
@@ -39,14 +40,18 @@ function Step({ step }) {
   const words = html`<p>${worded("checklist", step)} <small>${t("page.source", { source })}</small></p>`;
   if (!agent) return html`<li>${words}<p class="actions"><button type="button" class="main" onClick=${() => send(null)}>${t("page.checklist.do")}</button></p></li>`;
   return html`<li>${words}
-    <${Form} onDone=${(form) => send(agentOf(form))} say=${t("page.checklist.do")}>
-      <${Field} label=${t("page.checklist.agent")} name="agent" required maxlength="80" />
-      ${minutes && html`<${Field} label=${t("page.checklist.minutes")} hint=${t("page.checklist.usual", minutes)} name="minutes" type="number" min="1" max="240" required />`}
+    <${Form} onDone=${(form) => send(agentOf(form))} say=${t("page.checklist.do")}><${AgentFields} minutes=${minutes} />
       <button type="button" onClick=${() => send({ agent: NO_AGENT })}>${t("page.checklist.none")}</button>
     </${Form}></li>`;
 }
 
-function agentOf(form) {
+/** The fields of what was used, and how long where that is asked; read them by `agentOf`. */
+export function AgentFields({ minutes, given = {} }) {
+  return html`<${Field} label=${t("page.checklist.agent")} name="agent" required maxlength="80" defaultValue=${given.agent} />
+    ${minutes && html`<${Field} label=${t("page.checklist.minutes")} hint=${t("page.checklist.usual", minutes)} name="minutes" type="number" min="1" max="240" required defaultValue=${given.minutes} />`}`;
+}
+
+export function agentOf(form) {
   const minutes = form.get("minutes");
   return { agent: form.get("agent"), ...(minutes && { minutes: Number(minutes) }) };
 }
@@ -63,16 +68,22 @@ function Cartridge() {
     <${Reasons} reasons=${wrong} look="missing" />
     <p role="status">${t(label ? "page.cartridge.scanned" : "page.cartridge.scan")}</p>
     <details open=${!cartridge || label !== null}><summary>${t("page.cartridge.type")}</summary>
-      <${Form} onDone=${enter} say=${t("page.cartridge.do")} key=${label?.udi}>
-        <${Field} label=${t("page.cartridge.lot")} name="lot" maxlength="40" defaultValue=${label?.lot} />
-        <${Field} label=${t("page.cartridge.expiry")} name="expiry" type="date" defaultValue=${label?.expiry} />
-        <${Field} label=${t("page.cartridge.needles")} name="needles" type="number" min="1" max="1000" required />
-        <${Field} label=${t("page.cartridge.udi")} hint=${t("page.cartridge.udi_hint")} name="udi" maxlength="200" defaultValue=${label?.udi} wide />
-      </${Form}></details></section>`;
+      <${Form} onDone=${enter} say=${t("page.cartridge.do")} key=${label?.udi}><${LabelFields} given=${label ?? {}} /></${Form}></details></section>`;
+}
+
+/** The fields of a cartridge's label; read them by `labelOf`. */
+export function LabelFields({ given }) {
+  return html`<${Field} label=${t("page.cartridge.lot")} name="lot" maxlength="40" defaultValue=${given.lot} />
+    <${Field} label=${t("page.cartridge.expiry")} name="expiry" type="date" defaultValue=${given.expiry} />
+    <${Field} label=${t("page.cartridge.needles")} name="needles" type="number" min="1" max="1000" required defaultValue=${given.needles} />
+    <${Field} label=${t("page.cartridge.udi")} hint=${t("page.cartridge.udi_hint")} name="udi" maxlength="200" defaultValue=${given.udi} wide />`;
+}
+
+export function labelOf(form) {
+  const given = (name) => form.get(name) || null;
+  return { lot: given("lot"), expiry: given("expiry"), needles: Number(form.get("needles")), udi: given("udi") };
 }
 
 async function enter(form) {
-  const given = (name) => form.get(name) || null;
-  const label = { lot: given("lot"), expiry: given("expiry"), needles: Number(form.get("needles")), udi: given("udi") };
-  if ((await ask("/api/cartridge", label)) !== null) change({ label: null });
+  if ((await ask("/api/cartridge", labelOf(form))) !== null) change({ label: null });
 }

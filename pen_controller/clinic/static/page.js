@@ -24,6 +24,8 @@ export const page = {
   leftOut: {}, // areas that were not offered, each with the reason
   label: null, // what was scanned of a cartridge's label
   answers: [], // what persons have entered in this treatment
+  correcting: null, // the number of the entry that is being corrected
+  accounts: null, // who works here, once a clinician asks
   told: "", // what was done, where nothing else shows it
   binding: null, // which of the keys is being chosen
   drawn_n: 0, // the newest word that was really drawn
@@ -76,6 +78,15 @@ export function go(step) {
 export async function learn() {
   const said = await fetched("/api/answers");
   if (said !== null) change({ answers: said.answers });
+}
+
+/** What was entered, the oldest first: each record with its `corrections`, and with what `holds` of it, null if it was taken back. */
+export function entries() {
+  const isCorrection = ({ kind }) => kind === "correction";
+  return page.answers.filter((entry) => !isCorrection(entry)).map((entry) => {
+    const corrections = page.answers.filter((other) => isCorrection(other) && other.body.of_seq === entry.seq);
+    return { ...entry, corrections, holds: corrections.length === 0 ? entry.body : corrections.at(-1).body.body };
+  });
 }
 
 /** The configuration of an area by its name. */

@@ -71,11 +71,12 @@ async function load(name) {
   if (said !== null) change({ draft: said.areas, plans: null });
 }
 
-function add(draft, event) {
+async function add(draft, event) {
   event.preventDefault();
-  const { name, depth_mm, rate_hz, passes, size_cm2 } = areaOf(new FormData(event.currentTarget).get("area"));
-  const typical = { depth_mm: depth_mm.typical, rate_hz: rate_hz.typical, passes: passes.typical, size_cm2: size_cm2.typical };
-  change({ draft: [...draft, { area: name, ...typical, indication: null }] });
+  const own = areaOf(new FormData(event.currentTarget).get("area"));
+  const typical = Object.fromEntries(Object.keys(FIGURES).map((figure) => [figure, own[figure].typical]));
+  const said = await ask("/api/plan/limits", { areas: [{ area: own.name, ...typical }] });
+  if (said !== null) change({ draft: [...draft, ...said.areas] });
 }
 
 /** The plan as the service takes it; while it is edited its figures are text. */

@@ -1,32 +1,35 @@
 // The end: notes that are missing, the aftercare sheet, closing the treatment, and its report.
 
 import { NoteForm, notesOf } from "./notes.js";
-import { ask, go, html, learn, page } from "./page.js";
+import { ask, entries, go, html, learn, page } from "./page.js";
 import { Heading, mayTreat } from "./parts.js";
+import { Entries } from "./record.js";
 import { t, worded } from "./texts.js";
 
 /** What is left to do, in the order of the work. */
 export function ReportScreen() {
-  const { treatment, areas, ended, jobs } = page.snapshot;
+  const { treatment, areas, ended, jobs, telemetry } = page.snapshot;
   const session = treatment?.session ?? ended;
   const unnoted = areas.filter(({ area }) => notesOf(area).length === 0);
-  const isGiven = page.answers.some(({ kind, body }) => kind === "aftercare" && body.given);
+  const isGiven = entries().some(({ kind, holds }) => kind === "aftercare" && holds?.given);
   return html`<${Heading}>${t("page.report.title")}</${Heading}>
-    <ol class="steps" inert=${!mayTreat()}>
-      <li><h3>${t("page.report.notes")}</h3>
+    <ol class="steps">
+      <li inert=${!mayTreat()}><h3>${t("page.report.notes")}</h3>
         ${unnoted.length > 0 && !ended ? unnoted.map(({ area }) => html`<${NoteForm} area=${area} key=${area} open />`) : html`<p>✓ ${t("page.report.noted")}</p>`}</li>
-      <li><h3>${t("page.report.aftercare")}</h3>
+      <li inert=${!mayTreat()}><h3>${t("page.report.aftercare")}</h3>
         ${isGiven ? html`<p>✓ ${t("page.report.aftercare_given")}</p>` : html`<p>${t("page.report.aftercare_intro")}</p>
           <${Sheet} />
           <p class="actions"><button type="button" onClick=${() => window.print()}>${t("page.report.aftercare_print")}</button>
           <button type="button" disabled=${Boolean(ended)} onClick=${hand}>${t("page.report.aftercare_do")}</button></p>`}</li>
-      <li><h3>${t("page.report.end")}</h3>
+      <li inert=${!mayTreat()}><h3>${t("page.report.end")}</h3>
+        ${telemetry?.trouble && html`<p>${t("page.telemetry.why", telemetry)}</p>`}
         ${ended ? html`<p>✓ ${t("page.report.ended")}</p>` : html`<p>${t("page.report.end_intro")}</p>
           <p class="actions"><button type="button" class="main" disabled=${page.busy !== ""} onClick=${() => ask("/api/end")}>${t("page.report.end_do")}</button></p>`}</li>
       <li><h3>${t("page.report.report")}</h3>
         <p class="actions"><button type="button" class=${ended ? "main" : ""} onClick=${() => ask("/api/report", { session, language: document.documentElement.lang })}>${t("page.report.make")}</button></p>
         <div role="status"><ul>${jobs.filter((job) => job.session === session).map((job) => html`<${Job} key=${job.id} job=${job} session=${session} />`)}</ul></div></li>
     </ol>
+    <${Entries} />
     ${ended && html`<p class="actions"><button type="button" onClick=${() => go("pen")}>${t("page.report.next")}</button></p>`}`;
 }
 

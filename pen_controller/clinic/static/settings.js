@@ -1,5 +1,6 @@
-// How an account likes its screen: language, look, and the keys of foot pedals.
+// How an account likes its screen: language, look, and the keys of foot pedals; and the accounts.
 
+import { Accounts } from "./accounts.js";
 import { ask, change, html, page } from "./page.js";
 import { Choice, Heading } from "./parts.js";
 import { t } from "./texts.js";
@@ -17,11 +18,11 @@ export function Settings() {
       <${Choice} legend=${t("page.settings.theme")} name="theme" chosen=${settings.theme}
         options=${["system", "light", "dark"].map((theme) => [theme, t(`page.theme.${theme}`)])} onChange=${(theme) => keep({ theme })} />
     </div>
-    <p role="status">${page.told}</p>
     <h3>${t("page.settings.keys")}</h3><p>${t("page.settings.keys_intro")}</p>
     ${KEYS.map((key) => html`<p class="actions" key=${key}><span>${t(`page.settings.${key}`)} <kbd>${settings[key] || t("page.settings.none")}</kbd></span>
       <button type="button" aria-pressed=${page.binding === key} onClick=${() => bind(key)}>${t(page.binding === key ? "page.settings.press" : "page.settings.choose")}</button>
       ${settings[key] && html`<button type="button" onClick=${() => keep({ [key]: "" })}>${t("page.settings.forget")}</button>`}</p>`)}
+    <h3>${t("page.settings.accounts")}</h3><p role="status" class="told">${page.told}</p><${Accounts} />
     <p class="actions"><button type="button" class="main" onClick=${() => change({ step: null })}>${t("page.settings.back")}</button></p>`;
 }
 

@@ -5,6 +5,8 @@ import { t } from "./texts.js";
 import { isFinished } from "./treating.js";
 
 const STEPS = ["pen", "case", "screening", "checklist", "plan", "treat", "report"];
+/** Steps that show who is treated. */
+const OF_PERSONS = new Set(["case", "screening", "checklist", "report"]);
 /** What the service calls the place where a treatment is. */
 const PLACES = { pick_pen: "pen", preparation: "screening" };
 
@@ -13,16 +15,19 @@ export function stepOf({ snapshot, step }) {
   if (snapshot.running) return "treat";
   if (snapshot.unended) return "pen";
   const place = PLACES[snapshot.screen] ?? snapshot.screen;
-  return step !== null && (step === "settings" || mayOpen(step, snapshot)) ? step : place;
+  if (step !== null && (step === "settings" || mayOpen(step, snapshot))) return step;
+  return OF_PERSONS.has(place) && !snapshot.me.may_read ? "pen" : place;
 }
 
-function mayOpen(step, { pen, treatment, ended }) {
+function mayOpen(step, { pen, treatment, ended, me }) {
+  if (OF_PERSONS.has(step) && !me.may_read) return false;
   if (step === "pen") return true;
   if (step === "report") return treatment !== null || ended !== null;
   return treatment !== null || (step === "case" && pen !== null);
 }
 
-function isDone(step, { pen, treatment, ended }) {
+function isDone(step, { pen, treatment, ended, me }) {
+  if (OF_PERSONS.has(step) && !me.may_read) return false;
   const lacks = (table) => treatment.missing.some(({ key }) => key.startsWith(table));
   if (step === "pen") return pen !== null;
   if (treatment === null) return step === "report" && ended !== null;

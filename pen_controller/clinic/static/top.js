@@ -10,7 +10,7 @@ const OLD_S = 0.6;
 
 /** The bar at the top. */
 export function TopBar() {
-  const { pen, service } = page.snapshot;
+  const { pen, service, telemetry } = page.snapshot;
   const screen_s = (performance.now() - line.heard_ms) / 1000;
   const pen_s = pen?.age_s === null || pen?.age_s === undefined ? null : pen.age_s + screen_s;
   const { look, word, why } = stateOf(page);
@@ -22,6 +22,7 @@ export function TopBar() {
       <${Chip} name="page.chip.service" age_s=${screen_s} />
       ${pen && html`<${Chip} name="page.chip.pen" age_s=${pen_s} />`}
       ${pen && html`<li>${t("page.battery", { percent: shown(pen.battery_pct) })}</li>`}
+      ${telemetry && html`<li class=${telemetry.trouble ? "chip old" : "chip"}>${t(telemetry.trouble ? "page.telemetry.waits" : "page.telemetry.goes")}</li>`}
       <li>${t("page.lag", { ms: shown(service.worst_lag_ms) })}</li>
       <li>${clock()}</li>
     </ul>

@@ -67,17 +67,21 @@ export function resume(latch_id) {
 
 /** What the limits call the figures of a plan. */
 export const LIMITS = { depth_mm: "depth", rate_hz: "rate", passes: "passes", size_cm2: "size" };
+const TINY = 1e-9;
 const STEPS = { depth_mm: 0.05, rate_hz: 1 };
 
 /** The ends of a figure of an area: from the least, by steps, to the most that the limits allow, and who says so. */
 export function ends(name, figure) {
-  const { limits = {}, floors = {}, depth_step_mm: step } = page.snapshot.treatment.plan.find(({ area }) => area === name) ?? {};
+  const { limits = {}, floors = {}, depth_step_mm, [figure]: planned } = page.snapshot.treatment.plan.find(({ area }) => area === name) ?? {};
   const most = limits[LIMITS[figure]];
   const own = areaOf(name)?.[figure] ?? {};
+  const step = (figure === "depth_mm" && depth_step_mm) || STEPS[figure];
+  const floor = floors[LIMITS[figure]]?.value ?? 0;
+  const usual = Math.max(floor, Math.ceil((own.min ?? 0) / step - TINY) * step);
   return {
-    least: floors[LIMITS[figure]]?.value ?? own.min ?? 1,
+    least: planned < usual ? floor : usual, // who planned less than is usual may have it
     most: most?.value ?? own.hard,
     source: most?.source ?? own.source,
-    step: (figure === "depth_mm" && step) || STEPS[figure],
+    step,
   };
 }
