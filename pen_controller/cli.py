@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pen_controller.capture import commands as capture_commands
 from pen_controller.clinic import commands as clinic_commands
 from pen_controller.conformance import command as conformance_command
 from pen_controller.recorder import commands as recorder_commands
@@ -376,6 +377,7 @@ def _load_plan(path: Path, folder: Path | None) -> "tuple[Config, Plan]":
         fail(Status.BAD_USAGE, f"{path}: {error.strerror}")
 
 
+capture_commands.register(app)
 clinic_commands.register(app)
 conformance_command.register(app)
 recorder_commands.register(app)

@@ -177,6 +177,47 @@ def replay(
         print(f"{name:<16}{true:>12}{counted:>12}")
 
 
+@app.command()
+def playback(
+    file: Annotated[Path, typer.Argument(help="A capture that 'pen record' has written.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 finds a free one.")] = 0,
+    as_pty: Annotated[bool, typer.Option("--pty", help="Behind a pseudo-terminal, and no port.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Without the pauses that were between.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Play what the pen says in a capture, once, to the first host that comes.
+
+    It answers nobody: what the host says is dropped, for the pen that could answer is not there. So it is for hosts
+    that listen, as `pen record` does; what a capture holds is shown by `pen decode`. Behind TCP the line then ends,
+    a pseudo-terminal stays silent until the host leaves.
+
+    Try it: `pen-sim playback a.pencap --port 9000`, then `pen record socket://127.0.0.1:9000 b.pencap --decode`.
+    """
+    from simulator import playback as captures  # noqa: PLC0415  # only few play one
+
+    if as_pty and not has_pseudo_terminals():
+        _refuse("this system has no pseudo-terminals: leave out --pty")
+
+    def announce(url: str) -> None:
+        print(json.dumps({"url": url}) if as_json else f"{url}  try: pen record {shlex.quote(url)} FILE", flush=True)
+
+    async def played() -> None:
+        async with captures.pty_host(announce) if as_pty else captures.tcp_host(announce, port) as send:
+            await captures.play(said, send, fast=fast)
+
+    try:
+        said, damage = captures.load(file)
+        if damage:
+            print(f"pen-sim: {file}: {damage}; what is before it is played", file=sys.stderr)
+        asyncio.run(played())
+    except KeyboardInterrupt:
+        pass
+    except ConnectionError:
+        _refuse("the host left before the end")
+    except (OSError, ValueError) as error:
+        _refuse(f"cannot play {file}: {error}")
+
+
 def _pens(count: int, seed: int, rate: int, profile: str, zone_cm2: float, defect: str | None) -> list[SimulatedPen]:
     if profile not in PROFILES:
         _refuse(f"no profile {profile!r}: choose one of {', '.join(PROFILES)}")

@@ -230,7 +230,7 @@ async def test_the_command_tells_what_failed_with_its_bytes() -> None:
     assert "add --yes, or --no-needles" in nobody.stderr
     (check,) = json.loads(figures.stdout)["checks"]
     assert (check["status"], check["rules"]) == ("fail", ["STP-5"])
-    assert {piece["to_pen"] for piece in check["traffic"]} == {True, False}
+    assert {piece["from"] for piece in check["traffic"]} == {"host", "pen"}
     assert all(bytes.fromhex(piece["hex"]) for piece in check["traffic"])
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pen_controller.preparation.answers import CartridgeLabel, read_answer
 from pen_controller.preparation.udi import Udi, UdiError, read_udi
 
 DEVICE = "09506000134352"
@@ -31,6 +32,16 @@ def test_every_form_says_the_same(text: str) -> None:
     assert read_udi(text) == WHOLE
 
 
+@pytest.mark.parametrize("lot", ["A(B", "A)B", "A(21)B", "(", "()"])
+def test_brackets_in_a_lot_or_serial_are_a_part_of_it(lot: str) -> None:
+    for scanned in (f"01{DEVICE}10{lot}\x1d21SER", f"01{DEVICE}21SER\x1d10{lot}"):
+        udi = read_udi(scanned)
+        assert (udi.device, udi.lot, udi.serial) == (DEVICE, lot, "SER")
+        assert read_udi(udi.text) == udi
+    answer = {"lot": lot, "expiry": "2039-06-30", "needles": 12, "udi": f"01{DEVICE}10{lot}", "by": "nurse-1"}
+    assert isinstance(read_answer("cartridge", answer), CartridgeLabel)
+
+
 def test_a_day_of_00_is_the_last_of_the_month() -> None:
     assert read_udi(f"(01){DEVICE}(17)280200").expiry == date(2028, 2, 29)
 
@@ -47,6 +58,7 @@ def test_what_is_not_there_is_none() -> None:
         (f"01{DEVICE}17260230", "date"),
         (f"(01){DEVICE}(17)261331", "pattern"),
         (f"(01){DEVICE}(17)(10)L", "does not fit"),
+        (f"01{DEVICE}1727121130", r"nothing after \(30\)"),
         (f"(01){DEVICE}x", "pattern"),
         (f"(01){DEVICE}(10)A(10)B", "twice"),
         ("(17)261231(10)L", "no device identifier"),
@@ -65,4 +77,6 @@ def test_a_wrong_one_says_why(text: str, why: str) -> None:
 @given(st.text(max_size=60) | st.text("0123456789()]dC~|ABab \x1d", max_size=60))
 def test_whatever_is_typed_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(UdiError):
-        assert len(read_udi(text).device) == 14
+        udi = read_udi(text)
+        assert len(udi.device) == 14
+        assert read_udi(udi.text) == udi

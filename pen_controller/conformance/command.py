@@ -117,9 +117,7 @@ def _show(report: "Report", console: "Console") -> None:
         if len(one.traffic) > MOST_SHOWN:
             console.print(f"... {len(one.traffic) - MOST_SHOWN} earlier pieces: see --json", highlight=False)
         for piece in one.traffic[-MOST_SHOWN:]:
-            way = "->" if piece.to_pen else "<-"
-            line = f"{piece.at_s:9.4f} s {way} {piece.data.hex(' ')}  {piece.what}"
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
+            console.print(str(piece), highlight=False, soft_wrap=True, markup=False)
 
 
 def _figures(url: str, report: "Report") -> dict[str, Any]:
@@ -137,10 +135,7 @@ def _figures(url: str, report: "Report") -> dict[str, Any]:
                 "rules": one.check.rules,
                 "status": one.status.value,
                 "why": one.why,
-                "traffic": [
-                    {"at_s": piece.at_s, "to_pen": piece.to_pen, "hex": piece.data.hex(), "what": piece.what}
-                    for piece in one.traffic
-                ],
+                "traffic": [piece.figures() for piece in one.traffic],
             }
             for one in report.outcomes
         ],

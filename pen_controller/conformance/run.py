@@ -9,9 +9,10 @@ from pen_controller.conformance import arming, commands, frames, lease, running,
 from pen_controller.conformance.checks import Check
 from pen_controller.conformance.host import Host
 from pen_controller.conformance.unseen import UNSEEN
-from pen_controller.conformance.wire import BrokenRuleError, NotApplicableError, Traffic, Wire
+from pen_controller.conformance.wire import BrokenRuleError, NotApplicableError, Wire
 from pen_controller.errors import LinkError
 from pen_controller.transports import Transport
+from protocols.capture import Piece
 from protocols.messages import Cartridge, Identity, Release, Stop
 
 CHAPTERS = (frames, speaking, commands, lease, arming, running, stopping, telling)
@@ -36,7 +37,7 @@ class Outcome:
     check: Check
     status: Status
     why: str = ""
-    traffic: tuple[Traffic, ...] = ()
+    traffic: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

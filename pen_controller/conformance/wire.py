@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pen_controller.errors import LinkError
 from pen_controller.transports import Transport
+from protocols.capture import Piece
 from protocols.framing import Decoder, Frame, WireError
 from protocols.messages import AnyMessage, Event, State, decode, is_newer, message_types
 from protocols.samples import Samples
@@ -33,16 +34,6 @@ def must(holds: object, what: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
-    """Bytes as they went over the line, `at_s` seconds into the check; `what` names the messages in them."""
-
-    at_s: float
-    to_pen: bool
-    data: bytes
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
 class Heard:
     """One message of the pen, in its frame, with the host's time of its arrival."""
 
@@ -64,7 +55,8 @@ class Wire:
         self.seen_t_us: int | None = None
         """Newest pen time heard."""
         self.heard: list[Heard] = []
-        self.traffic: list[Traffic] = []
+        self.traffic: list[Piece] = []
+        """All that went over the line, and what it was, with times since the check began."""
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
@@ -88,7 +80,7 @@ class Wire:
 
     def put(self, data: bytes, what: str, *, latest: bool = False) -> None:
         """Put bytes on the line, whatever they are; see `Transport.write`."""
-        self.traffic.append(Traffic(self._loop.time() - self._began_s, True, data, what))
+        self._note(self._loop.time(), True, data, what)
         self._transport.write(data, latest=latest)
 
     def since(self, mark: int, kind: type[M]) -> list[M]:
@@ -121,6 +113,9 @@ class Wire:
             lambda: next((message for message in self.since(mark, kind) if so(message)), None), kind.__name__, within_s
         )
 
+    def _note(self, at_s: float, to_pen: bool, data: bytes, what: str) -> None:
+        self.traffic.append(Piece(round((at_s - self._began_s) * 1e6), to_pen, data, what))
+
     def _lose(self, why: str) -> None:
         self._lost = why
         self._news.set()
@@ -131,7 +126,7 @@ class Wire:
         for frame in self.decoder.feed(data):
             self._take(now_s, frame)
         what = ", ".join(type(one.message).__name__ for one in self.heard[mark:])
-        self.traffic.append(Traffic(now_s - self._began_s, False, data, what))
+        self._note(now_s, False, data, what)
         self._news.set()
 
     def _take(self, now_s: float, frame: Frame) -> None:

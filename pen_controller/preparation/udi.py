@@ -28,7 +28,8 @@ class Udi:
     """What a UDI says, where it says it.
 
     Attributes:
-        text: all of it as on a label: `(01)09506000134352(17)271231(10)A1`.
+        text: all of it as on a label: `(01)09506000134352(17)271231(10)A1`; as it is scanned, with `|`, where a lot or
+            serial holds brackets, for on a label nobody can tell which. It reads the same again.
         device: the device identifier, a GTIN of 14 digits.
         lot: of the batch.
         expiry: the last day of use.
@@ -57,6 +58,8 @@ def read_udi(text: str) -> Udi:
     elements = {each.ai.ai: each for each in message.element_strings}
     if len(elements) < len(message.element_strings):
         raise UdiError(f"UDI {text!r}: it says something twice: scan one label only")
+    if empty := [ai for ai, each in elements.items() if not each.value]:
+        raise UdiError(f"UDI {text!r}: it says nothing after ({empty[0]}): scan or type all of it")
     device = elements.get(_DEVICE)
     if device is None:
         raise UdiError(f"UDI {text!r}: it has no device identifier, (01) and 14 digits: scan or type all of it")
@@ -64,12 +67,18 @@ def read_udi(text: str) -> Udi:
         raise UdiError(f"UDI {text!r}: {device.gtin_error} Type it again.")
     lot, expiry, serial = (elements.get(each) for each in (_LOT, _EXPIRY, _SERIAL))
     return Udi(
-        text=message.as_hri(),
+        text=_text(message),
         device=device.value,
         lot=lot.value if lot else None,
         expiry=expiry.date if expiry else None,
         serial=serial.value if serial else None,
     )
+
+
+def _text(message: GS1Message) -> str:
+    if any(bracket in each.value for each in message.element_strings for bracket in "()"):
+        return message.value.replace("\x1d", "|")
+    return message.as_hri()
 
 
 def _message(text: str) -> GS1Message:

@@ -10,12 +10,11 @@ heard. One that is gone for good is dismissed by a person (`pen recorders --dism
 wait for it, and it is reminded of them sparingly, which delays nobody else.
 """
 
-import copy
 import math
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pen_controller.journal import Journal, Record
@@ -233,7 +232,7 @@ class Place:
                 del self._recorders[recorder]
                 self._move(self._name_of(recorder), FORGOTTEN)
             return
-        speaker = self._recorders.get(recorder) or copy.deepcopy(self._unheard)
+        speaker = self._recorders.get(recorder) or self._newcomer()
         out_seq = int(word) if WORD.fullmatch(word) else -1
         at, following = self._find(speaker, session, out_seq) if out_seq >= 0 else (None, None)
         crowded = len(self._recorders) >= MOST_RECORDERS and recorder not in self._recorders
@@ -247,6 +246,11 @@ class Place:
         if speaker.done_id(self.sent_id) > before_id:
             speaker.note_progress(self._clock())
         self.save()
+
+    def _newcomer(self) -> _Recorder:
+        """Return what a recorder has of which we hear for the first time; the rest shows when it is taken again."""
+        lacking = {session: at_id for session, at_id in self._unheard.lacking.items() if at_id <= self.sent_id}
+        return replace(self._unheard, stored={}, lacking=lacking)
 
     def save(self) -> None:
         """Store the place in the journal if it has moved; what is sent before this is sent again after a crash.

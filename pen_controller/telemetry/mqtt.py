@@ -78,7 +78,7 @@ class BrokerUrl:
         if parts.scheme not in ("mqtt", "mqtts") or not host or port == 0 or rest:
             raise ValueError(f"broker {text!r}: {EXPECTED}")
         tls = parts.scheme == "mqtts"
-        return cls(host, port or (DEFAULT_TLS_PORT if tls else DEFAULT_PORT), parts.username, tls=tls)
+        return cls(host, port or (DEFAULT_TLS_PORT if tls else DEFAULT_PORT), parts.username or None, tls=tls)
 
 
 def broker_url(broker: BrokerUrl | str) -> BrokerUrl:
