@@ -10,26 +10,30 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal, TypeGuard
+from typing import TypeGuard
 
 from pen_controller.config import PROPOSED, Config, PenProfile
+from pen_controller.layers import QUANTITIES, REPORTED, Envelope, Layer, Layers, Limit, floors, layers_of, least
 
-Layer = Literal[
-    "area", "indication", "skin", "clinic", "pen profile", "firmware envelope", "cartridge", "preparation", "request"
+__all__ = [
+    "REPORTED",
+    "RULE",
+    "SINGLE_USE",
+    "CartridgeTag",
+    "Delivered",
+    "Envelope",
+    "Grant",
+    "Layer",
+    "Limit",
+    "Refusal",
+    "Request",
+    "authorize",
+    "caps",
 ]
 
 RULE = "project rule: what is unknown permits nothing"
-REPORTED = "reported by the pen itself"
 SINGLE_USE = "project rule: one cartridge, one treatment, before its expiry"
 
-_QUANTITIES = {
-    "depth": ("depth_mm", "mm"),
-    "rate": ("rate_hz", "Hz"),
-    "force": ("force_n", "N"),
-    "size": ("size_cm2", "cm2"),
-    "passes": ("passes", "passes"),
-    "density": ("density_per_cm2", "punctures/cm2"),
-}
 _STEP_TOLERANCE_MM = 1e-6
 
 
@@ -44,17 +48,6 @@ class Request:
     rate_hz: float
     passes: int
     size_cm2: float
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What the pen's firmware reports of itself."""
-
-    min_depth_mm: float
-    max_depth_mm: float
-    min_rate_hz: float
-    max_rate_hz: float
-    max_force_n: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +66,6 @@ class Delivered:
 
     passes: float = 0
     punctures: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A figure that binds; value 0 of what is not a number means that nothing is permitted."""
-
-    name: str
-    value: float
-    unit: str
-    source: str
-    layer: Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +155,8 @@ def authorize(
     if refusal := _refuse_cartridge(cartridge, pen, treatment, today):
         return refusal
 
-    layers = _layers(request, config, pen)
-    limits = _least(layers, envelope)
+    layers = layers_of(request.area, request.indication, request.fitzpatrick, config=config, pen=pen)
+    limits = least(layers, envelope)
     if refusal := _refuse_amount(request, delivered, limits):
         return refusal
     allowed = math.floor(limits["density"].value * request.size_cm2)
@@ -199,7 +181,7 @@ def authorize(
         cartridge_id=cartridge.cartridge_id,
         treatment=treatment,
         limits=tuple(limits.values()),
-        floors=_floors(pen, envelope),
+        floors=floors(pen, envelope),
         depth_step=Limit("depth", pen.depth_mm.step, "mm", pen.depth_mm.source, "pen profile"),
         warnings=_warnings(request, delivered, config, layers),
     )
@@ -215,58 +197,11 @@ def caps(
         KeyError: one of the names is not in the configuration.
     """
     pen = config.pens[pen_profile]
-    asked = Request(area, indication, fitzpatrick, 0.0, 0.0, 0, 0.0)
-    floors = {limit.name: limit for limit in _floors(pen, envelope)}
-    return _least(_layers(asked, config, pen), envelope), floors
+    most = least(layers_of(area, indication, fitzpatrick, config=config, pen=pen), envelope)
+    return most, {limit.name: limit for limit in floors(pen, envelope)}
 
 
-def _layers(request: Request, config: Config, pen: PenProfile) -> list[tuple[Layer, object]]:
-    """What has a say besides the firmware; each holds figure groups under their usual keys."""
-    indication = config.indications[request.indication]
-    overlay = indication.depth_mm
-    return [
-        ("area", config.areas[request.area]),
-        ("indication", indication if overlay and request.area in overlay.areas else None),
-        ("skin", config.skin[request.fitzpatrick]),
-        ("clinic", config.clinic.areas.get(request.area)),
-        ("pen profile", pen),
-    ]
-
-
-def _least(layers: list[tuple[Layer, object]], envelope: Envelope) -> dict[str, Limit]:
-    """The binding limit of each quantity."""
-    firmware = {
-        "depth": envelope.max_depth_mm,
-        "rate": envelope.max_rate_hz,
-        "force": envelope.max_force_n,
-    }
-    least = {}
-    for name, (key, unit) in _QUANTITIES.items():
-        groups = [(layer, getattr(table, key, None)) for layer, table in layers]
-        limits = [Limit(name, group.hard, unit, group.source, layer) for layer, group in groups if group]
-        if name in firmware:
-            limits.append(Limit(name, firmware[name], unit, REPORTED, "firmware envelope"))
-        least[name] = min(limits, key=lambda limit: limit.value)
-    return least
-
-
-def _floors(pen: PenProfile, envelope: Envelope) -> tuple[Limit, ...]:
-    """The least depth and rate that the pen can be set to."""
-    candidates = (
-        ("depth", "mm", pen.depth_mm, envelope.min_depth_mm),
-        ("rate", "Hz", pen.rate_hz, envelope.min_rate_hz),
-    )
-    return tuple(
-        Limit(name, reported, unit, REPORTED, "firmware envelope")
-        if reported > profile.min
-        else Limit(name, profile.min, unit, profile.source, "pen profile")
-        for name, unit, profile, reported in candidates
-    )
-
-
-def _warnings(
-    request: Request, delivered: Delivered, config: Config, layers: list[tuple[Layer, object]]
-) -> tuple[str, ...]:
+def _warnings(request: Request, delivered: Delivered, config: Config, layers: Layers) -> tuple[str, ...]:
     """What is allowed but deserves a second thought, a sentence each."""
     where = _titled(request.area)
     asked = {
@@ -276,16 +211,16 @@ def _warnings(
     }
     said = []
     for name, value in asked.items():
-        key, unit = _QUANTITIES[name]
+        key, unit = QUANTITIES[name]
         groups = [(getattr(table, key, None), layer) for layer, table in layers]
-        warns = [(w, layer) for group, layer in groups if (w := getattr(group, "warn", None))]
-        warn, layer = min(warns, default=(value, ""))
-        if value > warn:
+        warns = [(warn, layer) for group, layer in groups if (warn := getattr(group, "warn", None))]
+        if passed := [(warn, layer) for warn, layer in warns if value > warn]:
+            warn, layer = min(passed)
             said.append(f"{where}: {_figure(value, unit)} is above {_figure(warn, unit)} ({layer})")
-    least = config.areas[request.area].depth_mm.min
-    if request.depth_mm < least:
+    usual_mm = config.areas[request.area].depth_mm.min
+    if request.depth_mm < usual_mm:
         depth = _figure(request.depth_mm, "mm")
-        said.append(f"{where}: {depth} is below {_figure(least, 'mm')}, the least that is usual")
+        said.append(f"{where}: {depth} is below {_figure(usual_mm, 'mm')}, the least that is usual")
     if caution := config.skin[request.fitzpatrick].caution:
         said.append(f"Skin type {request.fitzpatrick}: {caution}")
     return tuple(said)
@@ -334,9 +269,9 @@ def _refuse_malformed(request: Request, envelope: Envelope, treatment: int, deli
         return refusal
     counts = {"passes": (request.passes, 1), "treatment": (treatment, 1)}
     counts["delivered punctures"] = (delivered.punctures, 0)
-    for name, (count, least) in counts.items():
-        if type(count) is not int or not _is_number(count) or count < least:
-            return _nothing(name, count, f"{count!r} is not a whole number of {least} or more")
+    for name, (count, lowest) in counts.items():
+        if type(count) is not int or not _is_number(count) or count < lowest:
+            return _nothing(name, count, f"{count!r} is not a whole number of {lowest} or more")
     return None
 
 
@@ -344,8 +279,8 @@ def _refuse_figures(figures: dict[str, float], *, zero: bool = False) -> Refusal
     """Refuse what is no finite figure above 0, or at `zero`."""
     for name, value in figures.items():
         if not _is_number(value) or value < 0 or (value == 0 and not zero):
-            least = "of 0 or more" if zero else "above 0"
-            return _nothing(name, value, f"{value!r} is not a number {least}")
+            wanted = "of 0 or more" if zero else "above 0"
+            return _nothing(name, value, f"{value!r} is not a number {wanted}")
     return None
 
 

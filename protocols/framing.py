@@ -97,20 +97,19 @@ class Decoder:
     protocol version come out: it is for the reader to say that it does not speak one.
     """
 
-    __slots__ = ("_pending", "_skipping", "dropped")
+    __slots__ = ("_pending", "dropped")
 
     def __init__(self) -> None:
         self.dropped = Dropped()
-        self._pending = b""
-        self._skipping = False
+        self._pending: bytes | None = b""  # the beginning of a frame; None while one goes by that is too long
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take the next bytes; return the frames that they complete, in order. Never raises."""
         chunks = data.split(b"\0")
         if len(chunks) > 1:
-            # The first zero byte ends what was pending, or what was being skipped.
-            chunks[0] = b"" if self._skipping else self._pending + chunks[0]
-            self._pending, self._skipping = b"", False
+            # The first zero byte ends what was pending, or what was going by.
+            chunks[0] = b"" if self._pending is None else self._pending + chunks[0]
+            self._pending = b""
         self._keep(chunks.pop())
         frames = []
         for chunk in filter(None, chunks):
@@ -127,12 +126,11 @@ class Decoder:
 
     def _keep(self, tail: bytes) -> None:
         """Hold an unfinished frame, or forget one that can no longer be valid, up to the next zero byte."""
-        if self._skipping:
+        if self._pending is None:
             return
         self._pending += tail
         if len(self._pending) > _MAX_ENCODED_BYTES:
-            self._pending = b""
-            self._skipping = True
+            self._pending = None
             self.dropped.too_long += 1
 
     def _drop(self, chunk: bytes, raw: bytes | None = None) -> None:

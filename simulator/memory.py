@@ -14,8 +14,7 @@ class CommandMemory:
 
     def __init__(self) -> None:
         self._answers: dict[int, Answer] = {}
-        self._highest = 0
-        self.last_executed = 0
+        self._highest = self.last_executed = 0
 
     def restart(self, answer: Answer) -> None:
         """Begin a new epoch with the answer to its claim."""

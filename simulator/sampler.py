@@ -57,7 +57,7 @@ def _record(now_us: int, readings: Readings, crest_um: int, *, running: bool) ->
         readings.path_um % WRAP,
         signed(readings.x_um),
         signed(readings.y_um),
-        crest_um,
+        min(crest_um, 0xFFFF),
         readings.force_mn,
         round(readings.rate_hz * 10),
         readings.current_ma,

@@ -4,7 +4,7 @@ import functools
 import gc
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests import postgres
 from tests.running import leaving_no_task
+from tests.safety_case import figures
 
 settings.register_profile("pens", deadline=None)
 settings.load_profile("pens")
@@ -37,6 +38,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     # What the imports made stays: collecting after each test need not look at it again.
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    with figures.of(item):
+        return (yield)
 
 
 def _checked(test: "functools.partial[object]") -> object:

@@ -20,6 +20,7 @@ from protocols.samples import Samples
 from protocols.words import Capability, PenState
 from tests.lines import CONFIG, message_in, whole
 from tests.running import in_virtual_time
+from tests.safety_case.figures import measured
 from tests.virtual_treatment import (
     ALL_SENSORS,
     CHEEK,
@@ -161,6 +162,7 @@ async def test_a_terminal_of_80_columns_shows_passes_and_warnings_in_full() -> N
 # --- hard limits -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("H14")
 @in_virtual_time
 async def test_the_stroke_budget_closes_the_area_and_is_never_exceeded() -> None:
     config = narrowed(density_per_cm2={"warn": 1000.0, "hard": 2000.0})
@@ -170,6 +172,7 @@ async def test_the_stroke_budget_closes_the_area_and_is_never_exceeded() -> None
         with pytest.raises(ClosedError, match=f"Cheek: {budget} strokes reached") as closed:
             await now.treatment.treat(CHEEK.model_copy(update={"passes": 6}))
         assert closed.value.limit.source.endswith("project default, not sourced")
+        measured("over", max(0, now.truth()[0] - budget), of=budget)
         assert budget - 5 < now.truth()[0] <= budget
         await resume(now)
         for ask in (now.treatment.check, now.treatment.treat):
@@ -183,6 +186,7 @@ async def test_the_stroke_budget_closes_the_area_and_is_never_exceeded() -> None
     assert journal.bodies("summary")[0]["areas"][0]["closed"] == "strokes"
 
 
+@pytest.mark.hazard("H14")
 @in_virtual_time
 async def test_at_the_hard_number_of_passes_the_needles_stop_before_anything_is_awaited() -> None:
     config = narrowed(passes={"typical": 1, "warn": 1, "hard": 1})
@@ -206,6 +210,7 @@ async def test_at_the_hard_number_of_passes_the_needles_stop_before_anything_is_
     assert [body["limit"]["name"] for body in journal.bodies("area_closed")] == ["passes"]
 
 
+@pytest.mark.hazard("H14")
 @in_virtual_time
 async def test_punctures_of_all_runs_count_and_the_pen_is_armed_with_what_is_left() -> None:
     config = narrowed(density_per_cm2={"warn": 1000.0, "hard": 3000.0})
@@ -223,6 +228,7 @@ async def test_punctures_of_all_runs_count_and_the_pen_is_armed_with_what_is_lef
             await resume(now)
         with pytest.raises(ClosedError):
             await now.treatment.treat(many)
+        measured("over", max(0, now.truth()[0] - budget), of=budget)
         assert budget - 5 < now.truth()[0] <= budget
     armed = [body["stroke_budget"] for body in journal.bodies("intent") if body["command"] == "arm"]
     assert armed[0] == budget

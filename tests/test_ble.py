@@ -22,6 +22,7 @@ from protocols.messages import AnyMessage, Arm, AskIdentity, Claim, Disarm, Rene
 from protocols.words import Cause, EventKind, PenState
 from tests.lines import TODAY, by_ble, grant_for, run_needles
 from tests.running import in_virtual_time, until
+from tests.safety_case.figures import measured
 from tests.virtual_air import OpenAir, VirtualAir, open_air
 
 __all__ = ["open_air"]  # a fixture
@@ -127,6 +128,7 @@ async def test_on_a_slow_link_renewals_do_not_pile_up(open_air: OpenAir, monkeyp
     assert max(late_us) < 350_000
 
 
+@pytest.mark.hazard("H25")
 @in_virtual_time
 async def test_stop_overtakes_all_that_waits_but_cuts_no_frame(
     open_air: OpenAir, monkeypatch: pytest.MonkeyPatch
@@ -145,6 +147,7 @@ async def test_stop_overtakes_all_that_waits_but_cuts_no_frame(
         for counter in range(3):
             line.write(encode(Stop(), epoch=0, counter=counter), urgent=True)
         await until(lambda: len(heard) == 11)
+        measured("before", heard.index(Stop()) - 1)
         assert [type(message) for message in heard[:3]] == [Claim, Stop, Claim]
         await line.close()
 
@@ -233,6 +236,7 @@ async def test_notifications_handed_over_out_of_step_lose_nothing(
 # --- drops, silence, death -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("H05")
 @pytest.mark.parametrize("taken", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("step", [AskIdentity, Claim, Arm, Start, Set, Disarm, Renew])
 @in_virtual_time
@@ -263,6 +267,7 @@ async def test_a_drop_at_any_step_leaves_the_needles_home_and_the_pen_disarmed(
             events = pen.events()
             async for event in events:
                 if event.kind is EventKind.RETRACTED:
+                    measured("home", (event.a - 250_000) * RATE_HZ / 1e6)
                     assert event.a <= HOME_US
                 if event.number == pen.state.last_event:
                     break
@@ -314,6 +319,7 @@ async def test_a_killed_pen_is_noticed_at_once_and_is_not_there_any_more() -> No
             await pen.reconnect()
 
 
+@pytest.mark.hazard("H04")
 async def test_a_blocked_event_loop_stops_the_pen() -> None:
     """H04: the lease is renewed by the loop itself, so nothing renews it now."""
     async with by_ble() as sim, Pen.open(sim.transport()) as pen:

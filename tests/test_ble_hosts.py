@@ -24,6 +24,7 @@ from tests.virtual_air import OpenAir, open_air
 __all__ = ["open_air"]  # a fixture
 
 
+@pytest.mark.hazard("H09")
 @in_virtual_time
 async def test_a_second_host_is_refused_and_told_so_but_its_stop_is_obeyed(open_air: OpenAir) -> None:
     async with open_air() as bench, Pen.open(bench.transport()) as pen:
@@ -42,6 +43,7 @@ async def test_a_second_host_is_refused_and_told_so_but_its_stop_is_obeyed(open_
             await other.close()
 
 
+@pytest.mark.hazard("H09")
 async def test_two_hosts_in_two_processes_of_the_stack() -> None:
     """The same over sockets, where each host has a controller of its own."""
     async with by_ble() as sim, Pen.open(sim.transport()) as pen:

@@ -282,6 +282,7 @@ async def test_without_a_certificate_of_the_clinics_ca_nobody_is_let_in(
             pass
 
 
+@pytest.mark.hazard("H21")
 @pytest.mark.parametrize("who", ["nobody", *HOSTILE.values()])
 async def test_whom_nobody_has_named_may_do_nothing(broker: Shipped, who: str) -> None:
     word, end = new(), new()

@@ -56,6 +56,7 @@ def test_no_two_records_have_the_same_hash(one: tuple[int, ...], other: tuple[in
     assert chain.link(before, one) != chain.link(before[::-1] + b"x", one)
 
 
+@pytest.mark.hazard("H23")
 def test_a_checkpoint_holds_only_as_it_was_signed() -> None:
     signed = Checkpoint.sign(KEY, Head(7, bytes(32)), WALL)
     assert signed.holds()
@@ -109,6 +110,7 @@ def _other() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(bytes(32))
 
 
+@pytest.mark.hazard("H23")
 def test_the_first_record_that_does_not_hold_is_named_and_why() -> None:
     for said, wanted in _wrong():
         assert re.match(wanted, said), said

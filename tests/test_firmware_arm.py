@@ -11,9 +11,11 @@ import pytest
 from protocols.messages import Answer, Cartridge, Clear, Disarm, Start, Stop
 from protocols.words import Cause, EventKind, PenLimit, PenState, Result, StateFlag
 from simulator.profiles import PROFILES
+from tests.safety_case.figures import measured
 from tests.virtual_pen import HARD_UM, MS, VirtualPen, armed, running, stroke_us
 
-STATES = ("idle", "armed", "running", "latched")
+STATES = ("idle", "armed", "running", "stopping", "latched")
+NOT_ARMED = {"idle": Result.WRONG_STATE, "stopping": Result.WRONG_STATE, "latched": Result.LATCHED}
 
 
 def refusal(limit: PenLimit, value: int, result: Result = Result.OVER_LIMIT) -> tuple[Result, PenLimit, int]:
@@ -24,6 +26,7 @@ def said(answer: Answer) -> tuple[Result, PenLimit, int]:
     return answer.result, answer.limit, answer.value
 
 
+@pytest.mark.hazard("H01")
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("area", sorted(HARD_UM))
 def test_no_stroke_is_deeper_than_the_cap(area: int, state: str) -> None:
@@ -32,18 +35,18 @@ def test_no_stroke_is_deeper_than_the_cap(area: int, state: str) -> None:
     if state == "idle":
         begun.claim()
         begun.renew()
-    if state == "running":
+    if state in ("running", "stopping"):
         assert begun.start(cap_um // 2, 1000).result is Result.OK
         begun.run(200 * MS)
-    if state == "latched":
+    if state in ("stopping", "latched"):
         begun.say(Stop())
     for depth_um in range(0, 2601, 50):
         virtual = copy.deepcopy(begun)
         driven = list(virtual.body.driven)
         answer = virtual.set(depth_um, 1000) if state == "running" else virtual.start(depth_um, 1000)
         virtual.run(200 * MS, every_us=20 * MS)
-        if state in ("idle", "latched"):
-            assert said(answer) == refusal(PenLimit.NONE, 0, Result.WRONG_STATE if state == "idle" else Result.LATCHED)
+        if state in NOT_ARMED:
+            assert said(answer) == refusal(PenLimit.NONE, 0, NOT_ARMED[state])
         elif depth_um > cap_um:
             assert said(answer) == refusal(PenLimit.ARM_DEPTH_CAP, cap_um)
             assert [(event.a, event.b) for event in virtual.events(EventKind.REFUSED)] == [
@@ -55,9 +58,11 @@ def test_no_stroke_is_deeper_than_the_cap(area: int, state: str) -> None:
             assert virtual.body._sleeve_mm == pytest.approx(depth_um / 1000)
             assert virtual.state.depth_set_um == depth_um
         assert virtual.body.driven == driven
+        measured("over", virtual.body.deepest_extension_um > cap_um + 0.1)
         assert virtual.body.deepest_extension_um <= cap_um + 0.1
 
 
+@pytest.mark.hazard("H01")
 @pytest.mark.parametrize("model", PROFILES)
 def test_an_arm_beyond_the_envelope_is_refused_by_name(model: str) -> None:
     virtual = VirtualPen(model)
@@ -82,6 +87,7 @@ def test_an_arm_beyond_the_envelope_is_refused_by_name(model: str) -> None:
     assert virtual.arm(**inside).result is Result.OK
 
 
+@pytest.mark.hazard("H01")
 def test_a_set_point_outside_the_arm_or_the_envelope_is_refused_by_name() -> None:
     virtual = VirtualPen("dermapen_4")
     armed(virtual, depth_um=1500, rate_dhz=900)
@@ -97,6 +103,7 @@ def test_a_set_point_outside_the_arm_or_the_envelope_is_refused_by_name() -> Non
     assert virtual.body.driven == [(90, 1500)]
 
 
+@pytest.mark.hazard("H01")
 def test_a_refused_set_changes_nothing() -> None:
     virtual = running(800, 900, depth_um=1000, rate_dhz=1000)
     driven = list(virtual.body.driven)
@@ -122,6 +129,7 @@ def test_set_needs_a_running_pen() -> None:
     assert virtual.start(700, 900).result is Result.LATCHED
 
 
+@pytest.mark.hazard("H02", "H07")
 def test_an_older_arm_does_not_start() -> None:
     virtual = armed()
     old = virtual.host.arm_epoch
@@ -151,6 +159,7 @@ def test_disarm_stops_in_good_order_and_forgets_the_arm() -> None:
     assert len(virtual.events(EventKind.DISARMED)) == 1
 
 
+@pytest.mark.hazard("H02")
 @pytest.mark.parametrize("rate_dhz", [200, 500, 1000, 1170, 1500])
 def test_another_area_while_running_stops_and_latches(rate_dhz: int) -> None:
     steady = running(2500, rate_dhz, area=8)
@@ -161,12 +170,15 @@ def test_another_area_while_running_stops_and_latches(rate_dhz: int) -> None:
         assert virtual.arm(area=4, depth_um=500).result is Result.WRONG_STATE
         virtual.run(15 * MS, every_us=100)
         assert virtual.body.home_us is not None
+        measured("home", (virtual.body.home_us - changed_us) / stroke_us(rate_dhz))
         assert virtual.body.home_us - changed_us <= 2 * stroke_us(rate_dhz)
         state = virtual.state
         assert (state.state, state.cause, state.area) == (PenState.LATCHED, Cause.ARMED_WHILE_RUNNING, 0)
     assert virtual.arm(area=4, depth_um=500).result is Result.LATCHED
     assert virtual.ask(Clear(virtual.next_id(), state.latch_id)).result is Result.OK
-    assert virtual.start(400, rate_dhz).result is Result.WRONG_STATE
+    answer = virtual.start(400, rate_dhz)
+    measured("unarmed", answer.result is Result.OK)
+    assert answer.result is Result.WRONG_STATE
     running(400, rate_dhz, virtual, area=4, depth_um=500)
 
 
@@ -178,6 +190,7 @@ def put_in(virtual: VirtualPen, **changes: int) -> Cartridge:
     return virtual.pen.firmware.cartridge
 
 
+@pytest.mark.hazard("H15")
 def test_the_use_mark_is_written_before_the_first_stroke() -> None:
     virtual = armed(treatment=0xFFFFFFFE)
     assert virtual.pen.firmware.cartridge.used_by == 0
@@ -191,6 +204,7 @@ def test_the_use_mark_is_written_before_the_first_stroke() -> None:
     assert (marked.a, marked.number) == (-2, started.number - 1)
 
 
+@pytest.mark.hazard("H15")
 def test_a_treatment_may_go_on_with_its_cartridge_and_no_other_may() -> None:
     virtual = running(treatment=7)
     virtual.ask(Disarm(virtual.next_id()))
@@ -201,6 +215,7 @@ def test_a_treatment_may_go_on_with_its_cartridge_and_no_other_may() -> None:
     assert len(virtual.events(EventKind.CARTRIDGE_MARKED)) == 1
 
 
+@pytest.mark.hazard("H15")
 def test_a_rewritten_tag_does_not_make_a_cartridge_fresh_not_even_by_a_reboot() -> None:
     virtual = running(treatment=7)
     virtual.pen.reboot(virtual.now_us)
@@ -211,6 +226,7 @@ def test_a_rewritten_tag_does_not_make_a_cartridge_fresh_not_even_by_a_reboot() 
     running(virtual=virtual, treatment=7)
 
 
+@pytest.mark.hazard("H15")
 def test_cartridges_that_may_not_be_used() -> None:
     virtual = VirtualPen()
     virtual.claim()
@@ -223,7 +239,9 @@ def test_cartridges_that_may_not_be_used() -> None:
         ({"expiry_days": 20_000}, {"today_days": 20_001}, PenLimit.CARTRIDGE_EXPIRED, 20_000),
     ):
         virtual.pen.firmware.cartridge = replace(fresh, **changes)
-        assert said(virtual.arm(area=6, **asked)) == refusal(limit, value, Result.CARTRIDGE)
+        answer = virtual.arm(area=6, **asked)
+        measured("starts", answer.result is Result.OK)
+        assert said(answer) == refusal(limit, value, Result.CARTRIDGE)
         refused = virtual.events(EventKind.REFUSED)[-1]
         assert (refused.a, refused.b) == (limit, asked.get("today_days", 6))
         assert (StateFlag.CARTRIDGE_PRESENT in virtual.state.flags) == bool(virtual.pen.firmware.cartridge.cartridge_id)
@@ -231,6 +249,7 @@ def test_cartridges_that_may_not_be_used() -> None:
     assert virtual.arm(today_days=20_000).result is Result.OK
 
 
+@pytest.mark.hazard("H15")
 @pytest.mark.parametrize(
     ("changes", "limit"),
     [
@@ -243,6 +262,7 @@ def test_a_cartridge_changed_since_the_arm_does_not_start(changes: dict[str, int
     virtual = armed()
     put_in(virtual, **changes)
     assert said(virtual.start()) == refusal(limit, 0, Result.CARTRIDGE)
+    measured("starts", len(virtual.body.driven))
     assert virtual.body.driven == []
     assert virtual.pen.firmware.used_cartridges == {}
 

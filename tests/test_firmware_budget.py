@@ -4,6 +4,7 @@ import pytest
 
 from protocols.messages import Clear
 from protocols.words import Cause, EventKind, PenLimit, PenState, Result
+from tests.safety_case.figures import measured
 from tests.virtual_pen import MS, VirtualPen, armed, running, stroke_us
 
 
@@ -20,6 +21,7 @@ def strokes_with_needles_out(virtual: VirtualPen, rate_dhz: int) -> int:
     return last - first
 
 
+@pytest.mark.hazard("H14")
 @pytest.mark.parametrize("rate_dhz", [200, 500, 1000, 1170, 1333, 1500])
 def test_no_stroke_is_over_the_budget(rate_dhz: int) -> None:
     virtual = VirtualPen()
@@ -30,6 +32,7 @@ def test_no_stroke_is_over_the_budget(rate_dhz: int) -> None:
         assert virtual.start(2500, rate_dhz).result is Result.OK
         virtual.run(2 * MS, every_us=200)
         strokes = strokes_with_needles_out(virtual, rate_dhz)
+        measured("over", max(0, strokes - budget), of=strokes)
         assert budget - 2 <= strokes <= budget
         virtual.run(20 * MS)
         state = virtual.state
@@ -37,6 +40,7 @@ def test_no_stroke_is_over_the_budget(rate_dhz: int) -> None:
         assert virtual.ask(Clear(virtual.next_id(), state.latch_id)).result is Result.OK
 
 
+@pytest.mark.hazard("H14")
 @pytest.mark.parametrize("budget", [1, 2])
 def test_a_budget_within_the_reserve_does_not_start(budget: int) -> None:
     virtual = armed(budget=budget)
@@ -52,6 +56,7 @@ def test_the_budget_left_counts_down_the_true_strokes() -> None:
     assert virtual.state.budget_left == pytest.approx(1000 - before, abs=1)
 
 
+@pytest.mark.hazard("H14")
 def test_the_budget_of_an_arm_is_not_renewed_by_set() -> None:
     virtual = running(1000, 1000, for_us=200 * MS, budget=60)
     for _ in range(100):

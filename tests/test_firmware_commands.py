@@ -8,6 +8,7 @@ from simulator.memory import COMMANDS_KEPT
 from tests.virtual_pen import MS, VirtualPen, armed, running
 
 
+@pytest.mark.hazard("H08", "H07")
 def test_a_repeated_command_is_executed_once_and_gets_the_same_answer() -> None:
     virtual = armed()
     start = Start(virtual.next_id(), virtual.host.arm_epoch, 800, 1000)
@@ -44,6 +45,7 @@ def test_a_refused_command_is_remembered_too() -> None:
     assert virtual.state.state is PenState.ARMED
 
 
+@pytest.mark.hazard("H08")
 def test_settle_tells_what_became_of_a_command() -> None:
     virtual = running(1000, 1000)
     answer = virtual.set(700, 700)
@@ -51,6 +53,7 @@ def test_settle_tells_what_became_of_a_command() -> None:
     assert virtual.state.last_command_id == virtual.host.command_id
 
 
+@pytest.mark.hazard("H08")
 def test_settle_makes_void_what_has_not_come_yet() -> None:
     virtual = running(1000, 1000)
     late_id = virtual.next_id() + 4
@@ -62,6 +65,7 @@ def test_settle_makes_void_what_has_not_come_yet() -> None:
     assert virtual.ask(Set(late_id + 1, virtual.host.arm_epoch, 300, 300)).result is Result.OK
 
 
+@pytest.mark.hazard("H08")
 def test_a_settle_whose_answer_was_lost_is_answered_the_same_again() -> None:
     virtual = running(1000, 1000)
     never_came = virtual.next_id()

@@ -23,6 +23,7 @@ from protocols.messages import (
     encode,
 )
 from protocols.words import PenState
+from tests.safety_case.figures import measured
 from tests.virtual_pen import LEASE_US, MS, Host, VirtualPen, stroke_us
 
 SLOWEST_DHZ = 200
@@ -78,6 +79,7 @@ class Nonsense:
         self.virtual.say(message, copy.copy(host) if self.chance.random() < 0.05 else host)
 
 
+@pytest.mark.hazard("H01", "H03", "H07")
 @pytest.mark.parametrize("seed", range(10))
 def test_what_must_hold_holds(seed: int) -> None:
     nonsense = Nonsense(seed)
@@ -97,6 +99,7 @@ def test_what_must_hold_holds(seed: int) -> None:
             assert virtual.now_us - owner._renewed_us <= LEASE_US + 2 * stroke_us(SLOWEST_DHZ)
         if needles.state is PenState.RUNNING:
             assert caps
+            measured("over", body.deepest_extension_um > caps.depth_um + 0.1)
             assert body.deepest_extension_um <= caps.depth_um + 0.1
             assert owner.lease_until_us is not None
             assert virtual.now_us < owner.lease_until_us

@@ -10,6 +10,7 @@ import pytest
 
 from protocols.messages import Renew
 from protocols.words import Cause, EventKind, PenState, Result
+from tests.safety_case.figures import measured
 from tests.virtual_pen import LEASE_US, MS, SECOND, VirtualPen, armed, running, stroke_us
 
 RATES_DHZ = (200, 500, 1000, 1170, 1500)
@@ -18,6 +19,7 @@ EVERY_US = (200, 700, 1300, 5_000, 12_700, 30_000)
 PHASES = 40
 
 
+@pytest.mark.hazard("H03", "H04", "H05", "H06")
 @pytest.mark.parametrize("rate_dhz", RATES_DHZ)
 @pytest.mark.parametrize("depth_um", DEPTHS_UM)
 def test_home_within_the_standard_bound_at_every_phase(rate_dhz: int, depth_um: int) -> None:
@@ -32,6 +34,7 @@ def test_home_within_the_standard_bound_at_every_phase(rate_dhz: int, depth_um: 
         virtual.run(290 * MS, every_us=every_us, renew=False)
 
         assert virtual.body.home_us is not None
+        measured("home", (virtual.body.home_us - last_us - LEASE_US) / stroke_us(rate_dhz))
         assert virtual.body.home_us - last_us <= bound_us
         stop_us, phase = virtual.body.retracts[-1]
         assert stop_us - last_us == LEASE_US
@@ -73,6 +76,7 @@ def test_a_renewal_may_quote_pen_time_of_half_a_second_ago(late_us: int) -> None
     assert virtual.body.retracts[-1][0] == renewed_us + LEASE_US
 
 
+@pytest.mark.hazard("H05", "H07")
 @pytest.mark.parametrize("offset_us", [-500 * MS - 1, -5 * SECOND, 1, SECOND, 1 << 31])
 def test_a_renewal_that_quotes_any_other_time_is_void(offset_us: int) -> None:
     virtual = running(for_us=SECOND)
@@ -87,6 +91,7 @@ def test_a_renewal_that_quotes_any_other_time_is_void(offset_us: int) -> None:
     assert virtual.pen.firmware.rejected == rejected + 40
 
 
+@pytest.mark.hazard("H05")
 def test_a_host_that_no_longer_hears_the_pen_cannot_keep_it_running() -> None:
     virtual = running(for_us=SECOND)
     deaf_t_us = virtual.now_us
@@ -100,6 +105,7 @@ def test_a_host_that_no_longer_hears_the_pen_cannot_keep_it_running() -> None:
     assert 700 * MS <= last_us - deaf_t_us <= 760 * MS
 
 
+@pytest.mark.hazard("H03", "H04", "H05", "H06")
 def test_an_armed_pen_latches_too_when_the_lease_ends() -> None:
     virtual = armed()
     virtual.run(LEASE_US, renew=False)
@@ -123,6 +129,7 @@ def test_a_claim_brings_no_lease_and_an_arm_without_one_does_not_start() -> None
     assert virtual.start().result is Result.OK
 
 
+@pytest.mark.hazard("H03", "H04", "H05", "H06")
 def test_pen_time_may_wrap_while_the_needles_run() -> None:
     virtual = VirtualPen()
     late_us = (1 << 32) - 2 * SECOND

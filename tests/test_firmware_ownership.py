@@ -28,6 +28,7 @@ from protocols.messages import (
 )
 from protocols.words import Cause, EventKind, PenLimit, PenState, Result, StateFlag
 from simulator.ownership import Claimed, Ownership
+from tests.safety_case.figures import measured
 from tests.virtual_pen import MS, SECOND, Host, VirtualPen, armed, running, stroke_us
 
 COMMANDS = (
@@ -59,6 +60,7 @@ def test_anyone_may_ask() -> None:
     assert [event.number for event in events if isinstance(event, Event)] == list(range(3, state.last_event + 1))
 
 
+@pytest.mark.hazard("H09", "H07")
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
 def test_only_an_owner_commands(command: Message) -> None:
     virtual = VirtualPen()
@@ -122,6 +124,7 @@ def test_a_claim_restarts_frame_counter_and_command_memory() -> None:
     assert virtual.state.last_command_id == 2
 
 
+@pytest.mark.hazard("H05", "H09")
 @pytest.mark.parametrize("start", [False, True])
 def test_a_claim_on_a_moving_or_armed_pen_stops_it(start: bool) -> None:
     virtual = running() if start else armed()
@@ -133,13 +136,16 @@ def test_a_claim_on_a_moving_or_armed_pen_stops_it(start: bool) -> None:
     assert virtual.body.home_us - claimed_us <= 2 * stroke_us(1000)
 
 
+@pytest.mark.hazard("H09")
 def test_a_second_host_is_refused_and_controls_nothing() -> None:
     virtual = running()
     other = Host(host_id=0xB)
     for _ in range(100):
         virtual.run(40 * MS)
         assert virtual.claim(other).result is Result.CLAIMED_BY_OTHER
-        assert virtual.ask(Disarm(9), other).result is Result.STALE_EPOCH
+        answer = virtual.ask(Disarm(9), other)
+        measured("dual", answer.result is Result.OK)
+        assert answer.result is Result.STALE_EPOCH
         virtual.say(Renew(virtual.seen_t_us), other)
     assert virtual.state.state is PenState.RUNNING
     virtual.renew()
@@ -147,9 +153,11 @@ def test_a_second_host_is_refused_and_controls_nothing() -> None:
     for _ in range(10):
         virtual.run(40 * MS, renew=False)
         virtual.say(Renew(virtual.seen_t_us), other)
+    measured("dual", virtual.body.retracts[-1][0] - last_us > 250 * MS)
     assert virtual.body.retracts[-1][0] - last_us == 250 * MS
 
 
+@pytest.mark.hazard("H09")
 def test_a_second_host_may_claim_two_seconds_after_the_first_fell_silent() -> None:
     virtual = running()
     virtual.renew()
@@ -214,6 +222,7 @@ def test_time_since_the_renewal_saturates() -> None:
 # --- H10: the pen reboots --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("H10")
 @pytest.mark.parametrize("rate_dhz", [200, 1000, 1500])
 def test_a_reboot_in_mid_run_brings_the_needles_home_and_forgets_all(rate_dhz: int) -> None:
     virtual = running(2500, rate_dhz)
@@ -222,6 +231,7 @@ def test_a_reboot_in_mid_run_brings_the_needles_home_and_forgets_all(rate_dhz: i
     virtual.pen.reboot(reboot_us)
     virtual.run(SECOND, every_us=200, renew=False)
     assert virtual.body.home_us is not None
+    measured("home", (virtual.body.home_us - reboot_us) / stroke_us(rate_dhz))
     assert virtual.body.home_us - reboot_us <= 2 * stroke_us(rate_dhz)
     state = virtual.state
     assert state.boot_id not in (before.boot_id, 0)
@@ -244,6 +254,7 @@ def test_what_fell_due_before_a_reboot_happened_before_it() -> None:
     assert first_us == last_us + 250 * MS
 
 
+@pytest.mark.hazard("H10", "H07")
 def test_a_reboot_is_seen_by_its_boot_id_in_the_next_heartbeat() -> None:
     virtual = running()
     boot_id = virtual.state.boot_id

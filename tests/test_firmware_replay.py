@@ -21,6 +21,7 @@ from protocols.messages import (
     encode,
 )
 from protocols.words import PenLimit, PenState, Result
+from tests.safety_case.figures import measured
 from tests.virtual_pen import LEASE_US, MS, SECOND, Host, VirtualPen, running
 
 
@@ -106,6 +107,7 @@ AFTERWARDS = (
 )
 
 
+@pytest.mark.hazard("H07", "H09")
 @pytest.mark.parametrize("afterwards", AFTERWARDS)
 @pytest.mark.parametrize("order", ["same", "backwards", 1, 2, 3])
 def test_a_whole_conversation_again_executes_nothing(afterwards: Callable[[], VirtualPen], order: str | int) -> None:
@@ -119,6 +121,7 @@ def test_a_whole_conversation_again_executes_nothing(afterwards: Callable[[], Vi
     before, driven = virtual.state, list(virtual.body.driven)
     for frame in frames:
         virtual.put(frame)
+        measured("executed", virtual.state != before)
         assert virtual.state == before
     last_us = virtual.renewed_us
     virtual.run(SECOND, every_us=MS, renew=False)
@@ -133,6 +136,7 @@ def test_the_conversation_did_execute_the_first_time() -> None:
     assert [depth_um for _, depth_um in virtual.body.driven] == [1000, 500, 800, 1200, 400, 600]
 
 
+@pytest.mark.hazard("H07")
 def test_damaged_frames_execute_nothing() -> None:
     virtual = running(1000, 1000)
     chance = np.random.default_rng(7)
@@ -153,6 +157,7 @@ def test_damaged_frames_execute_nothing() -> None:
             for place in chance.choice(np.arange(1, len(data) - 1), chance.integers(1, 4), replace=False):
                 damaged[place] ^= int(chance.integers(1, 256))
             virtual.put(b"\0" + bytes(damaged) + b"\0")
+            measured("executed", virtual.state != before)
     assert virtual.endpoint._decoder.dropped.total > 1000
     assert virtual.state == before
     assert virtual.body.driven == driven
@@ -160,6 +165,7 @@ def test_damaged_frames_execute_nothing() -> None:
     assert virtual.state.depth_set_um == 300
 
 
+@pytest.mark.hazard("H07")
 @pytest.mark.parametrize("version", [0, 2, 255])
 def test_another_version_executes_nothing(version: int) -> None:
     virtual = running()
@@ -169,6 +175,7 @@ def test_another_version_executes_nothing(version: int) -> None:
     assert virtual.pen.firmware.rejected == 1
 
 
+@pytest.mark.hazard("H07")
 def test_unknown_types_wrong_lengths_and_the_pens_own_messages_execute_nothing() -> None:
     virtual = running()
     batch = virtual.samples()[0]
@@ -185,6 +192,7 @@ def test_unknown_types_wrong_lengths_and_the_pens_own_messages_execute_nothing()
     assert virtual.state == before
 
 
+@pytest.mark.hazard("H07")
 def test_an_overtaken_frame_is_dropped() -> None:
     virtual = running()
     host = virtual.host

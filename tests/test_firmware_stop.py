@@ -6,6 +6,7 @@ import pytest
 
 from protocols.messages import Arm, Clear, Disarm, Event, Release, State, Stop, encode
 from protocols.words import Cause, EventKind, PenState, Result, StateFlag
+from tests.safety_case.figures import measured
 from tests.virtual_pen import MS, Host, VirtualPen, armed, running, stroke_us
 
 STRANGER = Host(host_id=0xBAD, epoch=3, counter=0)
@@ -18,6 +19,7 @@ def stop(virtual: VirtualPen) -> State:
     return states[0]
 
 
+@pytest.mark.hazard("H25")
 @pytest.mark.parametrize("rate_dhz", [200, 500, 1000, 1170, 1500])
 @pytest.mark.parametrize("depth_um", [100, 2500])
 def test_anybodys_stop_brings_the_needles_home_in_two_strokes(depth_um: int, rate_dhz: int) -> None:
@@ -29,6 +31,7 @@ def test_anybodys_stop_brings_the_needles_home_in_two_strokes(depth_um: int, rat
         assert stop(virtual).state is PenState.STOPPING
         virtual.run(15 * MS, every_us=100)
         assert virtual.body.home_us is not None
+        measured("home", (virtual.body.home_us - stop_us) / stroke_us(rate_dhz))
         assert virtual.body.home_us - stop_us <= 2 * stroke_us(rate_dhz)
         (retracted,) = virtual.events(EventKind.RETRACTED)
         assert 0 <= retracted.b <= min(2, virtual.body.true_strokes - strokes)
@@ -85,6 +88,7 @@ def test_a_disarm_under_way_takes_the_first_cause_that_comes() -> None:
     assert (virtual.state.state, virtual.state.cause) == (PenState.LATCHED, Cause.STOP)
 
 
+@pytest.mark.hazard("H03", "H05")
 def test_nothing_but_its_own_number_clears_a_latch() -> None:
     virtual = armed()
     latch_id = stop(virtual).latch_id
@@ -136,6 +140,7 @@ def test_the_button_stops_and_latches() -> None:
     assert (virtual.state.state, virtual.state.cause) == (PenState.LATCHED, Cause.BUTTON)
 
 
+@pytest.mark.hazard("H25")
 def test_stop_gets_through_a_flood_of_other_frames() -> None:
     """H25: nothing that stands before STOP on the line delays it."""
     virtual = running()
@@ -147,4 +152,5 @@ def test_stop_gets_through_a_flood_of_other_frames() -> None:
     virtual.put(flood + encode(Stop()) + flood)
     virtual.run(20 * MS, every_us=100)
     assert virtual.body.home_us is not None
+    measured("home", (virtual.body.home_us - stop_us) / stroke_us(1000))
     assert virtual.body.home_us - stop_us <= 2 * stroke_us(1000)

@@ -1,6 +1,7 @@
 """Frames: any cut, any garbage, any damaged byte; decoded right or dropped, counted, in bounded memory."""
 
 import zlib
+from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,8 @@ from protocols.words import EventKind, PenLimit, Result
 from tests import golden
 
 LONGEST_PENDING_BYTES = 1029
+LONGEST = encode(1, 0x01010101, 0x01010101, b"\x01" * MAX_BODY_BYTES)
+"""No byte of it is zero, which COBS would have for nothing."""
 
 STREAM = [
     messages.encode(Stop(), epoch=1, counter=1),
@@ -84,6 +87,7 @@ def test_garbage_alone_gives_nothing_and_raises_nothing(garbage: bytes, cuts: li
 # --- any damaged byte ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("H07")
 def test_one_changed_byte_costs_at_most_one_frame_and_makes_none() -> None:
     stream = b"".join(STREAM)
     for place, byte in enumerate(stream):
@@ -104,6 +108,7 @@ def test_one_byte_lost_or_added_costs_at_most_one_frame_and_makes_none(added: by
         assert len(frames) >= len(SENT) - 1, place
 
 
+@pytest.mark.hazard("H07")
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=2, max_size=20), CUTS)
 def test_many_changed_bytes_make_no_frame(changes: list[tuple[int, int]], cuts: list[int]) -> None:
     stream = bytearray(b"".join(STREAM))
@@ -111,6 +116,23 @@ def test_many_changed_bytes_make_no_frame(changes: list[tuple[int, int]], cuts: 
         stream[place % len(stream)] = byte
     frames, _ = _decode(bytes(stream), cuts)
     assert _is_subsequence(frames, SENT)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "once"),
+    [
+        (b"\xaa" * 1100, Dropped(too_long=1)),
+        (b"\x05ab", Dropped(cobs=1)),
+        (b"\x03ab", Dropped(too_short=1)),
+        (golden.cobs(b"fourteen bytes"), Dropped(crc=1)),
+    ],
+)
+def test_every_damaged_frame_is_counted(damaged: bytes, once: Dropped) -> None:
+    decoder = Decoder()
+    for times in range(1, 4):
+        decoder.feed(b"\0" + damaged + b"\0")
+        assert decoder.dropped.total == times
+        assert asdict(decoder.dropped) == {cause: n * times for cause, n in asdict(once).items()}
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------------
@@ -121,7 +143,7 @@ def test_memory_is_bounded_while_no_zero_comes(size: int) -> None:
     decoder = Decoder()
     for _ in range(min(10_000_000 // size, 5000)):
         assert decoder.feed(b"\xaa" * size) == []
-        assert len(decoder._pending) <= LONGEST_PENDING_BYTES
+        assert len(decoder._pending or b"") <= LONGEST_PENDING_BYTES
     assert decoder.dropped == Dropped(too_long=1)
     assert decoder.feed(STREAM[0]) == SENT[:1]
     assert decoder.dropped == Dropped(too_long=1)
@@ -130,7 +152,7 @@ def test_memory_is_bounded_while_no_zero_comes(size: int) -> None:
 def test_one_feed_of_ten_megabytes_leaves_nothing_behind() -> None:
     decoder = Decoder()
     decoder.feed(b"\xaa" * 10_000_000)
-    assert len(decoder._pending) <= LONGEST_PENDING_BYTES
+    assert len(decoder._pending or b"") <= LONGEST_PENDING_BYTES
 
 
 @pytest.mark.parametrize("byte", [0x00, 0x01, 0xFF])
@@ -140,6 +162,18 @@ def test_the_longest_frame_fits_and_one_byte_more_does_not(byte: int) -> None:
     assert (len(frame.raw), frame.raw[10:-4], dropped.total) == (MAX_FRAME_BYTES, body, 0)
     with pytest.raises(WireError, match="a body of 1011 bytes: at most 1010"):
         encode(1, 2, 3, body + b"\0")
+
+
+def test_the_longest_frame_may_wait_for_its_last_byte() -> None:
+    decoder = Decoder()
+    assert decoder.feed(LONGEST[:-1]) == []
+    assert len(decoder._pending or b"") == LONGEST_PENDING_BYTES
+    assert [frame.counter for frame in decoder.feed(LONGEST[-1:])] == [0x01010101]
+    assert decoder.dropped.total == 0
+
+
+def test_the_longest_frame_damaged_is_not_too_long() -> None:
+    assert _decode(LONGEST[:500] + b"\x02" + LONGEST[501:]) == ([], Dropped(crc=1))
 
 
 @pytest.mark.parametrize("byte", [0x00, 0x01])

@@ -21,6 +21,7 @@ from pen_controller.pen import Pen, reported
 from protocols.messages import AskEvents, AskState, Event, State
 from protocols.words import Cause, EventKind, PenState
 from simulator.ports import has_pseudo_terminals
+from tests.safety_case.figures import measured
 from tests.wires import BOUND_S, connected
 
 if not has_pseudo_terminals():
@@ -89,6 +90,7 @@ async def stopped(url: str, after: int) -> tuple[Event, Event]:
 
 def check(stop: Event, home: Event, rate_hz: float) -> None:
     assert (stop.a, stop.b) == (Cause.LEASE_EXPIRED, LEASE_US)
+    measured("home", (home.a - LEASE_US) * rate_hz / 1e6)
     assert home.a <= LEASE_US + 2e6 / rate_hz
     assert home.b <= 2
 
@@ -108,6 +110,7 @@ async def kill_again_and_again(url: str, moments_s: Iterable[float]) -> None:
 LINES = pytest.mark.parametrize("line", [["serial"], ["ble", "--hci", "tcp-server:127.0.0.1:0"]], ids=["pty", "ble"])
 
 
+@pytest.mark.hazard("H03")
 @LINES
 async def test_a_host_killed_at_any_moment_leaves_the_needles_home_within_the_bound(line: list[str]) -> None:
     moments_s = np.random.default_rng(3).uniform(0, 0.4, 10)
@@ -116,6 +119,7 @@ async def test_a_host_killed_at_any_moment_leaves_the_needles_home_within_the_bo
         await asyncio.gather(*(kill_again_and_again(url, moments_s[lane::2]) for lane, url in enumerate(urls)))
 
 
+@pytest.mark.hazard("H04")
 @LINES
 async def test_a_host_that_freezes_is_left_behind_and_does_not_resume(line: list[str]) -> None:
     async with process("-m", "simulator", *line, "--json") as simulator:

@@ -12,6 +12,7 @@ from pen_controller.treatment.outcomes import RefusedError, StoppedError
 from tests.lines import CONFIG
 from tests.prepared import BY, CASE, LABEL, checked, everything, fitted, screened
 from tests.running import in_virtual_time
+from tests.safety_case.figures import measured
 from tests.virtual_treatment import FOREHEAD, MemoryJournal, Treating, bench_of, resume, treat_and_die, treating
 
 REAL = "rejuvapen_nxt"
@@ -31,6 +32,8 @@ async def enter(now: Treating, *, but: str = "") -> None:
 async def refused(now: Treating, area: PlanArea = AREA) -> RefusedError:
     with pytest.raises(RefusedError) as error:
         await now.treatment.treat(area)
+    if area is AREA:
+        measured("arms", len(now.journal.bodies("intent")))
     assert now.truth() == (0, 0)
     assert not now.journal.bodies("intent"), "the pen was not even asked"
     return error.value
@@ -39,6 +42,7 @@ async def refused(now: Treating, area: PlanArea = AREA) -> RefusedError:
 # --- nothing is armed ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("H16")
 @in_virtual_time
 async def test_no_pen_but_a_simulated_one_is_armed_without_a_preparation() -> None:
     journal = MemoryJournal()
@@ -58,6 +62,7 @@ async def test_a_simulated_pen_may_do_without_and_the_record_calls_it_practice()
     assert journal.bodies("treatment_begun")[0]["practice"] is True
 
 
+@pytest.mark.hazard("H16")
 @in_virtual_time
 async def test_whatever_one_item_is_missing_nothing_is_armed_and_it_is_named() -> None:
     for item in ITEMS:
@@ -81,6 +86,7 @@ async def test_with_everything_answered_the_limits_have_the_word() -> None:
         assert now.truth()[0] > 0
 
 
+@pytest.mark.hazard("H15", "H16")
 @in_virtual_time
 async def test_another_cartridge_than_the_one_entered_is_not_armed() -> None:
     journal = MemoryJournal()
@@ -120,6 +126,7 @@ async def test_the_skin_type_of_the_case_goes_before_that_of_the_plan() -> None:
 # --- the record ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("H16")
 @in_virtual_time
 async def test_nothing_that_was_answered_is_published() -> None:
     journal = MemoryJournal()
@@ -178,6 +185,7 @@ async def test_a_correction_appends_and_holds_from_then_on() -> None:
     assert kinds == [("screening", "screening.pregnant")] * 2 + [("case", "case")]
 
 
+@pytest.mark.hazard("H16")
 @in_virtual_time
 async def test_an_answer_that_forbids_stops_the_needles_that_run() -> None:
     journal = MemoryJournal()
@@ -243,6 +251,7 @@ async def test_a_treatment_taken_up_after_a_crash_has_its_preparation() -> None:
     assert len(journal.bodies("case")) == 1
 
 
+@pytest.mark.hazard("H16")
 @pytest.mark.parametrize("answered", [[], everything()[1:]])
 @in_virtual_time
 async def test_what_was_not_answered_before_a_crash_is_missing_after_it(answered: list[Answer]) -> None:

@@ -16,6 +16,7 @@ from pen_controller.treatment.outcomes import StoppedError
 from protocols.messages import Answer, Start, State, Stop
 from tests.lines import message_in
 from tests.running import in_virtual_time, until
+from tests.safety_case.figures import measured
 from tests.virtual_treatment import (
     CHEEK,
     FOREHEAD,
@@ -75,6 +76,7 @@ def after_append(journal: MemoryJournal, kind: str, command: str, happen: Callab
     patched.append = slow
 
 
+@pytest.mark.hazard("H03", "H10")
 @in_virtual_time
 async def test_a_restored_treatment_runs_nothing_before_a_person_resumes_though_the_pen_shows_no_latch() -> None:
     journal = MemoryJournal()
@@ -85,12 +87,14 @@ async def test_a_restored_treatment_runs_nothing_before_a_person_resumes_though_
         async with treating(bench, journal, config=ROOMY, resume=session) as now:
             with pytest.raises(StoppedError, match="ended in the midst"):
                 await now.treatment.treat(CHEEK)
+            measured("resumed", truth(bench)[0])
             assert truth(bench) == (0, 0)
             await now.treatment.resume("clinician", now.pen.state.latch_id)
             await now.treatment.treat(CHEEK)
     assert truth(bench)[0] > 0
 
 
+@pytest.mark.hazard("H05", "H06")
 @pytest.mark.parametrize(("kind", "command"), [("area_done", ""), ("outcome", "disarm")])
 @in_virtual_time
 async def test_a_line_lost_between_two_areas_needs_a_person_as_one_lost_within(kind: str, command: str) -> None:
@@ -107,6 +111,7 @@ async def test_a_line_lost_between_two_areas_needs_a_person_as_one_lost_within(k
     questions = [question for question, _ in person.asked]
     assert questions[:3] == ["ready forehead", "reconnect", "resume cheek"]
     strokes = dict(person.asked)
+    measured("resumed", strokes["resume cheek"])
     assert strokes["resume cheek"] == 0, "the pen rebooted, and nothing has moved since"
 
 
@@ -183,6 +188,7 @@ async def test_while_needles_run_nobody_waits_for_the_disk() -> None:
         assert done <= 100 * passes_over + 10, "nor did they go on after the last pass"
 
 
+@pytest.mark.hazard("H10", "H14")
 @in_virtual_time
 async def test_a_reboot_behind_a_start_without_an_answer_is_bounded_from_above() -> None:
     journal, loop = MemoryJournal(), asyncio.get_running_loop()

@@ -165,6 +165,7 @@ async def test_what_cannot_be_recorded_is_refused_at_the_call(
     assert (await journal.append(**good)).seq == 1
 
 
+@pytest.mark.hazard("H23")
 @pytest.mark.parametrize(
     "sql",
     [
@@ -318,6 +319,7 @@ WRITER = """
 """
 
 
+@pytest.mark.hazard("H17")
 async def test_sigkill_loses_nothing_that_append_returned_for(path: Path) -> None:
     chance = random.Random(7)  # noqa: S311 - chance in a test, no secret
     promised: set[tuple[str, int, int]] = set()

@@ -87,6 +87,7 @@ async def test_on_a_full_disk_no_journal_opens(disk: Path) -> None:
     assert await all_seqs(disk / "journal.db") == []
 
 
+@pytest.mark.hazard("H19", "H17")
 async def test_what_was_promised_is_there_when_the_disk_has_room_again(disk: Path) -> None:
     promised: list[int] = []
 
@@ -106,6 +107,7 @@ async def test_what_was_promised_is_there_when_the_disk_has_room_again(disk: Pat
     assert await all_seqs(disk / "journal.db") == [1, *promised]
 
 
+@pytest.mark.hazard("H19")
 async def test_a_disk_that_fills_up_stops_the_needles_and_the_treatment_can_be_taken_up(disk: Path) -> None:
     promised: list[Record] = []
 
@@ -166,6 +168,7 @@ async def test_a_program_that_does_not_let_go_of_the_file_is_said_to_have_it(
     assert await all_seqs(path) == [1]
 
 
+@pytest.mark.hazard("H23")
 async def test_no_damaged_page_passes_for_a_record_or_for_none(tmp_path: Path) -> None:
     """Each page in turn, the last one too: what is read is what was written, or an error that says so."""
     whole = tmp_path / "whole.db"
@@ -250,6 +253,7 @@ async def test_a_torn_index_is_no_evidence(killed: Path) -> None:
     assert await all_seqs(killed) == list(range(1, 21))
 
 
+@pytest.mark.hazard("H20")
 async def test_a_clock_that_is_set_back_a_year_changes_no_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

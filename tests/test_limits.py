@@ -3,6 +3,7 @@
 import ast
 import itertools
 import math
+import sys
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -13,45 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pen_controller import config as configuration
-from pen_controller import limits
+from pen_controller import layers, limits
 from pen_controller.config import ClinicArea, Config, Narrowing
-from pen_controller.limits import CartridgeTag, Delivered, Envelope, Grant, Refusal, Request, authorize
-
-SHIPPED = configuration.load()
-OPEN_CLINIC = SHIPPED.clinic.model_copy(update={"areas": {}})
-OPEN = SHIPPED.model_copy(update={"clinic": OPEN_CLINIC})  # no clinic narrows anything
-TODAY = date(2026, 3, 1)
-ENVELOPE = Envelope(0.0, 2.5, 20.0, 150.0, 5.0)
-TAG = CartridgeTag(cartridge_id=7, needles=12, expires=TODAY, used_by=None)
-CHEEK = Request("cheek", "wrinkles", 2, depth_mm=1.0, rate_hz=100.0, passes=2, size_cm2=6.0)
-
-
-def ask(request: Request = CHEEK, **changed: Any) -> Grant | Refusal:
-    given_else: dict[str, Any] = {
-        "config": SHIPPED,
-        "envelope": ENVELOPE,
-        "pen_profile": "simulated",
-        "cartridge": TAG,
-        "treatment": 42,
-        "today": TODAY,
-        "delivered": Delivered(),
-    }
-    return authorize(request, **(given_else | changed))
-
-
-def granted(answer: Grant | Refusal) -> Grant:
-    assert isinstance(answer, Grant), answer
-    return answer
-
-
-def refused(answer: Grant | Refusal | None) -> Refusal:
-    assert isinstance(answer, Refusal), answer
-    assert answer.limit.name
-    assert math.isfinite(answer.limit.value)
-    assert answer.limit.unit
-    assert answer.limit.source
-    assert answer.message.endswith(f"({answer.limit.layer}: {answer.limit.source})")
-    return answer
+from pen_controller.limits import Delivered, Envelope, Grant, Limit, Refusal, Request
+from tests.authorizing import (
+    CHEEK,
+    ENVELOPE,
+    OPEN,
+    OPEN_CLINIC,
+    SHIPPED,
+    TAG,
+    ask,
+    envelopes,
+    granted,
+    refused,
+    requests,
+)
+from tests.safety_case.figures import measured
 
 
 def narrowed(area: str, hard: dict[str, float]) -> Config:
@@ -65,7 +44,7 @@ def indication_of(area: str) -> str:
     return next(name for name, each in SHIPPED.indications.items() if area in each.areas)
 
 
-def layers(request: Request, config: Config, envelope: Envelope, pen: str) -> dict[str, list[float]]:
+def say_of(request: Request, config: Config, envelope: Envelope, pen: str) -> dict[str, list[float]]:
     """Every hard figure with a say, spelt out again and without the code under test."""
     area, overlay = config.areas[request.area], config.indications[request.indication].depth_mm
     skin, clinic = config.skin[request.fitzpatrick].depth_mm, config.clinic.areas.get(request.area)
@@ -100,6 +79,8 @@ def test_the_demo_is_granted() -> None:
     assert (grant.area_code, grant.depth_cap_mm, grant.rate_cap_hz, grant.force_cap_n) == (8, 2.0, 150, 5.0)
     assert (grant.passes_cap, grant.density_cap_per_cm2, grant.stroke_budget) == (6, 6300, 3150)
     assert (grant.needles, grant.cartridge_id, grant.treatment, grant.warnings) == (12, 7, 42, ())
+    assert (grant.area, grant.depth_mm, grant.rate_hz, grant.passes, grant.size_cm2) == ("cheek", 1.0, 100.0, 2, 6.0)
+    assert grant.depth_step == Limit("depth", 0.05, "mm", "this project's simulator", "pen profile")
     assert [limit.name for limit in grant.limits] == ["depth", "rate", "force", "size", "passes", "density"]
 
 
@@ -113,6 +94,7 @@ def test_shipped_plans_are_granted_without_a_warning(plan: str) -> None:
         assert granted(ask(request)).warnings == ()
 
 
+@pytest.mark.hazard("H01")
 @pytest.mark.parametrize("clinic", ["open", "shipped"])
 @pytest.mark.parametrize("fitzpatrick", [2, 6])
 @pytest.mark.parametrize("area", sorted(SHIPPED.areas))
@@ -123,11 +105,12 @@ def test_every_area_at_every_depth_step(area: str, fitzpatrick: int, clinic: str
             continue
         depth_mm = step * 50 / 1000
         request = Request(area, indication, fitzpatrick, depth_mm, 50.0, 1, 4.0)
-        most = min(layers(request, config, ENVELOPE, "simulated")["depth"])
+        most = min(say_of(request, config, ENVELOPE, "simulated")["depth"])
         answer = ask(request, config=config)
         if depth_mm <= most:
             assert granted(answer).depth_cap_mm == most
         else:
+            measured("granted", isinstance(answer, Grant))
             assert refused(answer).limit.value == most
             assert refused(answer).asked == depth_mm
 
@@ -138,19 +121,6 @@ def test_a_refusal_is_one_plain_sentence() -> None:
     assert answer.asked == 0.8
 
 
-requests = st.builds(  # about one in five of what these draw is granted
-    Request,
-    area=st.sampled_from(sorted(SHIPPED.areas)),
-    indication=st.sampled_from(sorted(SHIPPED.indications)),
-    fitzpatrick=st.integers(1, 6),
-    depth_mm=st.integers(1, 24).map(lambda step: step * 50 / 1000),
-    rate_hz=st.floats(15.0, 110.0),
-    passes=st.integers(1, 4),
-    size_cm2=st.floats(0.05, 30.0),
-)
-envelopes = st.builds(
-    Envelope, st.floats(0, 0.3), st.floats(0.3, 4.0), st.floats(0, 40), st.floats(60, 200), st.floats(0.1, 8)
-)
 given_before = st.builds(Delivered, passes=st.floats(0, 4), punctures=st.integers(0, 20_000))
 clinic_figures = st.fixed_dictionaries(
     {},
@@ -165,6 +135,7 @@ clinic_figures = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.hazard("H01", "H14")
 @given(request=requests, envelope=envelopes, delivered=given_before, hard=clinic_figures)
 def test_no_grant_exceeds_any_layer(
     request: Request, envelope: Envelope, delivered: Delivered, hard: dict[str, float]
@@ -175,7 +146,7 @@ def test_no_grant_exceeds_any_layer(
         assert refused(ask(request, config=config)).limit.name == "indication"
         request = replace(request, indication=indication_of(request.area))
     answer = ask(request, config=config, envelope=envelope, delivered=delivered)
-    most = {name: min(say) for name, say in layers(request, config, envelope, "simulated").items()}
+    most = {name: min(say) for name, say in say_of(request, config, envelope, "simulated").items()}
     room = most["density"] * request.size_cm2 - delivered.punctures
     fits = (
         request.depth_mm <= most["depth"]
@@ -190,6 +161,7 @@ def test_no_grant_exceeds_any_layer(
     if isinstance(answer, Refusal):
         refused(answer)
         return
+    measured("granted", answer.depth_cap_mm > most["depth"])
     assert answer.depth_cap_mm == most["depth"]
     assert answer.rate_cap_hz == most["rate"]
     assert answer.force_cap_n == most["force"]
@@ -200,6 +172,7 @@ def test_no_grant_exceeds_any_layer(
         assert limit.value == most[limit.name]
 
 
+@pytest.mark.hazard("H01")
 @given(request=requests, hard=clinic_figures, factor=st.floats(0.1, 1.0))
 def test_a_narrower_clinic_never_widens(request: Request, hard: dict[str, float], factor: float) -> None:
     request = replace(request, indication=indication_of(request.area))
@@ -218,6 +191,7 @@ def test_a_narrower_clinic_never_widens(request: Request, hard: dict[str, float]
 NOT_FIGURES: list[Any] = [math.nan, math.inf, -math.inf, -1.0, 0, True, None, "1", 10**400]
 
 
+@pytest.mark.hazard("H01")
 @pytest.mark.parametrize("bad", NOT_FIGURES)
 @pytest.mark.parametrize("field", ["depth_mm", "rate_hz", "passes", "size_cm2"])
 def test_what_is_no_figure_permits_nothing(field: str, bad: Any) -> None:
@@ -225,6 +199,7 @@ def test_what_is_no_figure_permits_nothing(field: str, bad: Any) -> None:
     assert (answer.limit.name, answer.limit.value) == (field.partition("_")[0], 0.0)
 
 
+@pytest.mark.hazard("H01")
 @pytest.mark.parametrize("bad", NOT_FIGURES)
 @pytest.mark.parametrize("field", Envelope.__dataclass_fields__)
 def test_a_pen_that_reports_nonsense_permits_nothing(field: str, bad: Any) -> None:
@@ -235,6 +210,7 @@ def test_a_pen_that_reports_nonsense_permits_nothing(field: str, bad: Any) -> No
         assert refused(answer).limit.name.endswith("envelope")
 
 
+@pytest.mark.hazard("H15", "H14")
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
@@ -275,10 +251,15 @@ def test_refused_by_name(changed: dict[str, Any], name: str) -> None:
 
 
 def test_just_inside_each_bound_is_granted() -> None:
+    granted(ask(cartridge=replace(TAG, cartridge_id=1)))
     granted(ask(cartridge=replace(TAG, used_by=42)))  # the same treatment, after a pause
     granted(ask(delivered=Delivered(passes=4)))
     granted(ask(replace(CHEEK, size_cm2=160.0)))
     assert granted(ask(delivered=Delivered(punctures=6 * 6300 - 12))).stroke_budget == 1
+
+
+def test_the_largest_number_is_one_and_far_too_much() -> None:
+    assert refused(ask(replace(CHEEK, size_cm2=sys.float_info.max))).limit.value == 160.0
 
 
 def test_a_blocked_area_says_why() -> None:
@@ -304,6 +285,7 @@ def test_a_pen_of_one_speed_and_coarse_steps() -> None:
     refused(ask(replace(right, depth_mm=0.75 + 2e-6), **skinpen))
 
 
+@pytest.mark.hazard("H01")
 def test_set_points_are_held_to_the_grant() -> None:
     grant = granted(ask(envelope=replace(ENVELOPE, min_depth_mm=0.2, min_rate_hz=30.0)))
     for depth_mm, rate_hz in [(2.0, 150.0), (0.2, 30.0), (1.05, 99.5)]:
@@ -318,6 +300,12 @@ def test_set_points_are_held_to_the_grant() -> None:
     refused(grant.refuse_setpoint(1.02, 100.0))
 
 
+def test_a_nanometre_beside_a_depth_step_is_rounding_and_more_is_not() -> None:
+    grant = granted(ask())
+    assert grant.refuse_setpoint(1e-6, 100.0) is None
+    assert refused(grant.refuse_setpoint(1.1e-6, 100.0)).message.startswith("Cheek: 1.1e-06 mm asked, a multiple of")
+
+
 def test_warnings_are_granted() -> None:
     deep = granted(ask(replace(CHEEK, depth_mm=1.8)))
     assert deep.warnings == ("Cheek: 1.8 mm is above 1.5 mm (area)",)
@@ -329,9 +317,10 @@ def test_warnings_are_granted() -> None:
 
 
 def test_limits_import_only_config_of_ours() -> None:
-    tree = ast.parse(Path(limits.__file__).read_text(encoding="utf-8"))
-    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    trees = [ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")) for module in (limits, layers)]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     ours = {name for name in modules if name.split(".")[0] in {"pen_controller", "protocols", "simulator"}}
-    assert ours == {"pen_controller.config"}
+    assert ours == {"pen_controller.config", "pen_controller.layers"}
     assert modules - ours <= {"math", "sys", "collections.abc", "dataclasses", "datetime", "typing"}

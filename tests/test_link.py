@@ -1,23 +1,30 @@
 """One connection, in virtual time: whatever the line loses, repeats or delays, a command is executed once or never."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from pen_controller.errors import CommandLostError, LinkError, PenError, PenRefusedError, UncertainError
 from pen_controller.pen import Pen
-from pen_controller.pen.link import HELLO_S, SETTLE_TRIES, Link
+from pen_controller.pen.link import COMMAND_TRIES, HELLO_S, SETTLE_TRIES, Link
 from pen_controller.transports import Transport
 from pen_controller.transports.inprocess import InProcessTransport
 from protocols import framing
 from protocols.messages import (
     Answer,
     Arm,
+    AskCartridge,
+    AskIdentity,
+    AskState,
+    Cartridge,
     Claim,
     Command,
     Disarm,
+    Event,
     Release,
     Renew,
     Set,
@@ -28,9 +35,10 @@ from protocols.messages import (
     encode,
 )
 from protocols.samples import SampleArray, Samples
-from protocols.words import Cause, PenLimit, PenState, Result
+from protocols.words import Cause, EventKind, PenLimit, PenState, Result
 from tests.lines import TODAY, Cable, Fault, VirtualPen, grant_for, in_process, lose, message_in, run_needles, whole
 from tests.running import in_virtual_time, run, until
+from tests.safety_case.figures import measured
 
 Pieces = Iterable[tuple[float, bytes]]
 FrameFault = Callable[[bytes], Pieces]
@@ -57,6 +65,27 @@ def damaged(frame: bytes) -> Pieces:
 def at(number: int, fault: FrameFault) -> Fault:
     """Let this happen to frame `number`."""
     return lambda n, frame: fault(frame) if n == number else whole(n, frame)
+
+
+def silence(*_: object) -> Pieces:
+    return []
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    bench: VirtualPen,
+    to_pen: Fault = whole,
+    to_host: Fault = whole,
+    hear: Callable[[object], None] = lambda _: None,
+    lost: Callable[[str], None] = lambda _: None,
+) -> AsyncIterator[Link]:
+    """A link by itself: nobody renews but the test."""
+    link = Link(bench.transport(to_pen, to_host), HOST_ID, hear, lost)
+    await link.open()
+    try:
+        yield link
+    finally:
+        await link.close()
 
 
 # --- whatever happens to one frame of a treatment --------------------------------------------------------------------
@@ -102,6 +131,7 @@ def treated(to_pen: Fault = whole, to_host: Fault = whole) -> tuple[VirtualPen, 
 EXECUTED: list[type[Command]] = [Claim, Arm, Start, Set, Disarm]
 
 
+@pytest.mark.hazard("H08")
 @pytest.mark.parametrize("fault", [lost, repeated, late, damaged])
 @pytest.mark.parametrize("direction", ["to_pen", "to_host"])
 def test_nothing_that_happens_to_one_frame_of_a_treatment_changes_what_is_done(
@@ -113,6 +143,7 @@ def test_nothing_that_happens_to_one_frame_of_a_treatment_changes_what_is_done(
         bench, _ = treated(**{direction: at(number, fault)})
         done = [answer for answer in bench.executed if answer.command_type != Release.TYPE]
         assert [answer.result for answer in done] == [Result.OK] * len(EXECUTED), number
+        measured("twice", len(done) - len({answer.command_type for answer in done}), of=len(done))
         assert [answer.command_type for answer in done] == [kind.TYPE for kind in EXECUTED], number
 
 
@@ -140,6 +171,7 @@ def test_lost_frames_are_counted_and_repeated_ones_are_not() -> None:
 # --- H08: lost answers -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("H08")
 @pytest.mark.parametrize("answers", range(SETTLE_TRIES + 1))
 @in_virtual_time
 async def test_a_lost_answer_is_settled_by_asking(answers: int) -> None:
@@ -148,11 +180,13 @@ async def test_a_lost_answer_is_settled_by_asking(answers: int) -> None:
         await pen.arm(await grant_for(pen), today=TODAY)
         asked, cable.to_host = len(cable.asked), lose(Answer, answers)
         await pen.start(1.0, 100.0)
+        measured("settled", settles(cable, asked))
         assert settles(cable, asked) == answers
         assert [answer.command_type for answer in bench.executed].count(Start.TYPE) == 1
         assert pen.state.state is PenState.RUNNING
 
 
+@pytest.mark.hazard("H08")
 @in_virtual_time
 async def test_a_command_that_cannot_be_settled_is_uncertain_and_stops_the_pen() -> None:
     async with in_process() as bench, Pen.open(bench.transport()) as pen:
@@ -161,6 +195,7 @@ async def test_a_command_that_cannot_be_settled_is_uncertain_and_stops_the_pen()
         asked, cable.to_host = len(cable.asked), lose(Answer)
         with pytest.raises(UncertainError, match="start"):
             await pen.start(1.0, 100.0)
+        measured("settled", settles(cable, asked))
         assert settles(cable, asked) == SETTLE_TRIES
         assert isinstance(cable.asked[-1], Stop)
         cable.to_host = whole
@@ -169,17 +204,28 @@ async def test_a_command_that_cannot_be_settled_is_uncertain_and_stops_the_pen()
         assert "start" in str(pen.stop_reason)
 
 
+@pytest.mark.hazard("H08")
 @in_virtual_time
 async def test_a_link_by_itself_sends_stop_for_a_command_that_cannot_be_settled() -> None:
-    async with in_process() as bench:
-        link = Link(bench.transport(to_host=lose(Answer)), HOST_ID, lambda _: None, lambda _: None)
-        await link.open()
+    async with in_process() as bench, opened(bench, to_host=lose(Answer)) as link:
         with pytest.raises(UncertainError, match="told it to stop"):
             await link.command("disarm", Disarm)
         assert [message for message in bench.cables[0].asked if isinstance(message, Stop)] == [Stop()]
-        await link.close()
 
 
+@in_virtual_time
+async def test_a_command_that_stop_overtook_is_not_sent_again() -> None:
+    async with in_process() as bench, opened(bench, to_pen=lose(Disarm)) as link:
+        await link.claim()
+        disarming = asyncio.create_task(link.command("disarm", Disarm))
+        await until(lambda: isinstance(bench.cables[0].asked[-1], Disarm))
+        link.stop()
+        with pytest.raises(CommandLostError, match="STOP was sent before the command to disarm reached the pen"):
+            await disarming
+        assert sum(isinstance(message, Disarm) for message in bench.cables[0].asked) == 1
+
+
+@pytest.mark.hazard("H08")
 @in_virtual_time
 async def test_while_a_command_is_uncertain_no_other_is_sent_but_stop_is() -> None:
     async with in_process() as bench, Pen.open(bench.transport()) as pen:
@@ -201,6 +247,7 @@ async def test_while_a_command_is_uncertain_no_other_is_sent_but_stop_is() -> No
             await disarming
 
 
+@pytest.mark.hazard("H08")
 @in_virtual_time
 async def test_a_command_that_never_arrives_is_reported_lost_and_never_done() -> None:
     async with in_process() as bench, Pen.open(bench.transport()) as pen:
@@ -209,9 +256,11 @@ async def test_a_command_that_never_arrives_is_reported_lost_and_never_done() ->
         with pytest.raises(CommandLostError, match="start"):
             await pen.start(1.0, 100.0)
         assert pen.state.state is PenState.ARMED
+        measured("twice", sum(answer.command_type == Start.TYPE for answer in bench.executed))
         assert Start.TYPE not in [answer.command_type for answer in bench.executed]
 
 
+@pytest.mark.hazard("H08")
 @in_virtual_time
 async def test_a_command_that_arrives_after_it_was_given_up_is_not_executed() -> None:
     async with in_process() as bench, Pen.open(bench.transport()) as pen:
@@ -225,6 +274,7 @@ async def test_a_command_that_arrives_after_it_was_given_up_is_not_executed() ->
         assert pen.state.state is PenState.IDLE
 
 
+@pytest.mark.hazard("H08")
 @pytest.mark.parametrize("result", [Result.FORGOTTEN, Result.NOT_CLAIMED, Result.STALE_EPOCH])
 @in_virtual_time
 async def test_a_pen_that_cannot_say_what_it_did_leaves_the_command_uncertain(result: Result) -> None:
@@ -271,6 +321,7 @@ async def test_renewals_quote_the_newest_pen_time() -> None:
         assert bench.pen.firmware.state is PenState.RUNNING
 
 
+@pytest.mark.hazard("H09")
 @in_virtual_time
 async def test_a_second_host_is_refused_and_told_so_but_its_stop_is_obeyed() -> None:
     async with in_process() as bench, Pen.open(bench.transport()) as pen:
@@ -278,30 +329,110 @@ async def test_a_second_host_is_refused_and_told_so_but_its_stop_is_obeyed() -> 
         with pytest.raises(PenRefusedError, match="another program owns it"):
             async with Pen.open(bench.transport(), host_id=HOST_ID):
                 pytest.fail("two hosts")
-        other = Link(bench.transport(), HOST_ID, lambda _: None, lambda _: None)
-        await other.open()
-        try:
+        async with opened(bench) as other:
             assert pen.state.state is PenState.RUNNING
             other.stop()
             await until(lambda: pen.state.state is PenState.LATCHED)
             assert pen.state.cause is Cause.STOP
-        finally:
-            await other.close()
+
+
+@pytest.mark.hazard("H09")
+@in_virtual_time
+async def test_a_claim_by_another_program_ends_the_connection() -> None:
+    async with in_process() as bench, opened(bench) as link:
+        await link.claim()
+        bench.cables[0].to_host = silence
+        await asyncio.sleep(2.1)  # the claim lapses, and this host does not hear of it
+        async with Pen.open(bench.transport(), host_id=HOST_ID + 1):
+            bench.cables[0].to_host = whole
+            await until(lambda: link.lost_why is not None)
+            assert link.lost_why == "another program has claimed the pen"
+            assert link.claimed_epoch == 0
 
 
 @in_virtual_time
-async def test_a_claim_by_another_program_ends_the_connection() -> None:
-    async with in_process() as bench, Pen.open(bench.transport()) as pen:
-        bench.frozen = True
-        await asyncio.sleep(0.3)  # too short to be given up, long enough to hold renewals back
-        bench.frozen = False
-        bench.pen.firmware._release(lapsed=True)
-        async with Pen.open(bench.transport(), host_id=HOST_ID):
-            await until(lambda: not pen.connected)
-            assert pen.stop_reason in (
-                "another program has claimed the pen",
-                "the pen was not renewed for two seconds and has let go of this program",
-            )
+async def test_a_host_that_did_not_renew_is_told_that_the_pen_has_let_go() -> None:
+    async with in_process() as bench, opened(bench) as link:
+        await link.claim()
+        await until(lambda: link.lost_why is not None)
+        assert link.lost_why == "the pen was not renewed for two seconds and has let go of this program"
+
+
+@in_virtual_time
+async def test_without_a_claim_nothing_is_renewed_or_released() -> None:
+    async with in_process() as bench, opened(bench) as link:
+        await link.ask_state()
+        link.renew()
+        link.release()
+        assert [type(message) for message in bench.cables[0].asked[-2:]] == [AskIdentity, AskState]
+
+
+@in_virtual_time
+async def test_without_a_pen_time_to_quote_nothing_is_renewed() -> None:
+    async with in_process() as bench, opened(bench) as link:
+        await link.claim()
+        link._seen_t_us = None
+        link.renew()
+        assert not any(isinstance(message, Renew) for message in bench.cables[0].asked)
+
+
+# --- claiming over a bad line ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost_answers", range(2 * COMMAND_TRIES))
+@in_virtual_time
+async def test_a_claim_whose_answer_is_lost_is_repeated(lost_answers: int) -> None:
+    async with in_process() as bench, opened(bench, to_host=lose(Answer, lost_answers)) as link:
+        await link.claim()
+        assert link.claimed_epoch == bench.pen.firmware.epoch
+        claims = [message for message in bench.cables[0].asked if isinstance(message, Claim)]
+        assert len(claims) == lost_answers + 1
+
+
+@in_virtual_time
+async def test_a_claim_that_is_never_answered_is_given_up() -> None:
+    async with in_process() as bench, opened(bench, to_host=lose(Answer)) as link:
+        with pytest.raises(LinkError, match="the pen does not answer the claim"):
+            await link.claim()
+        claims = [message for message in bench.cables[0].asked if isinstance(message, Claim)]
+        assert len(claims) == 2 * COMMAND_TRIES
+        assert link.claimed_epoch == 0
+
+
+@in_virtual_time
+async def test_a_claim_that_another_one_overtook_is_made_anew() -> None:
+    """Its epoch is stale: the pen has been claimed and released since this host asked."""
+    claims: list[Claim] = []
+
+    def overtaken(n: int, frame: bytes) -> Pieces:
+        message = message_in(frame)
+        if not isinstance(message, Claim):
+            return whole(n, frame)
+        claims.append(message)
+        stale = replace(message, seen_epoch=message.seen_epoch - 1) if len(claims) == 1 else message
+        return [(0.0, encode(stale, epoch=0, counter=n))]
+
+    async with in_process() as bench, opened(bench, overtaken) as link:
+        await link.claim()
+        assert len(claims) == 2
+        assert link.claimed_epoch == bench.pen.firmware.epoch
+
+
+@in_virtual_time
+async def test_a_pen_that_reboots_as_it_is_claimed_is_not_ours() -> None:
+    """The answer and the new boot's first word come in one piece."""
+
+    def reboots(n: int, frame: bytes) -> Pieces:
+        if not isinstance(message_in(frame), Answer):
+            return whole(n, frame)
+        assert link.state is not None
+        rebooted = replace(link.state, boot_id=link.state.boot_id + 1)
+        return [(0.0, frame + encode(rebooted, epoch=1, counter=1))]
+
+    async with in_process() as bench, opened(bench, to_host=reboots) as link:
+        with pytest.raises(LinkError, match="the pen has rebooted"):
+            await link.claim()
+        assert link.claimed_epoch == 0
 
 
 # --- who is there ----------------------------------------------------------------------------------------------------
@@ -364,6 +495,58 @@ async def test_a_pen_is_found_through_noise() -> None:
 
 
 @in_virtual_time
+async def test_a_message_that_this_protocol_does_not_know_is_passed_over() -> None:
+    unknown = framing.encode(0xEE, 1, 1, b"from a later minor version")
+    async with in_process() as bench, opened(bench, to_host=lambda n, frame: whole(n, unknown + frame)) as link:
+        assert (await link.ask_state()).state is PenState.IDLE
+
+
+@pytest.mark.parametrize("lost_answers", range(SETTLE_TRIES))
+@in_virtual_time
+async def test_a_question_whose_answer_is_lost_is_asked_again(lost_answers: int) -> None:
+    async with in_process() as bench, opened(bench, to_host=lose(Cartridge, lost_answers)) as link:
+        assert await link.cartridge() == bench.pen.firmware.cartridge
+        assert sum(isinstance(message, AskCartridge) for message in bench.cables[0].asked) == lost_answers + 1
+
+
+@in_virtual_time
+async def test_a_question_that_is_never_answered_is_given_up() -> None:
+    async with in_process() as bench, opened(bench, to_host=lose(Cartridge)) as link:
+        with pytest.raises(LinkError, match="the pen does not answer"):
+            await link.cartridge()
+        assert sum(isinstance(message, AskCartridge) for message in bench.cables[0].asked) == SETTLE_TRIES
+
+
+@in_virtual_time
+async def test_a_line_breaks_once_and_for_the_first_reason() -> None:
+    reasons: list[str] = []
+    async with in_process() as bench, opened(bench, lost=reasons.append) as link:
+        link.lose("the first reason")
+        link.lose("another reason")
+        await link.close()
+        assert (reasons, link.lost_why) == (["the first reason"], "the first reason")
+        with pytest.raises(LinkError, match="the first reason"):
+            await link.ask_state()
+
+
+@in_virtual_time
+async def test_events_are_sent_again_until_they_are_acknowledged() -> None:
+    heard: list[object] = []
+    async with in_process() as bench, opened(bench, hear=heard.append) as link:
+
+        async def asked_again() -> list[EventKind]:
+            heard.clear()
+            link.ask_events(0)
+            await until(lambda: any(isinstance(said, Event) for said in heard))
+            return [said.kind for said in heard if isinstance(said, Event)]
+
+        await link.claim()
+        assert await asked_again() == [EventKind.BOOTED, EventKind.CLAIMED]
+        link.acknowledge_events(1)
+        assert await asked_again() == [EventKind.CLAIMED]
+
+
+@in_virtual_time
 async def test_who_waits_when_the_line_breaks_gets_the_reason() -> None:
     async with in_process() as bench, Pen.open(bench.transport()) as pen:
         bench.cables[0].to_host = lose(Answer)
@@ -374,6 +557,20 @@ async def test_who_waits_when_the_line_breaks_gets_the_reason() -> None:
             await waiting
         with pytest.raises(LinkError, match="no line to the pen: the cable was pulled"):
             await pen.disarm()
+
+
+@in_virtual_time
+async def test_samples_that_states_overtake_are_heard_and_none_counts_as_lost() -> None:
+    """Over Bluetooth LE they take two ways."""
+
+    def slow_samples(_: int, frame: bytes) -> Pieces:
+        return [(0.02 if isinstance(message_in(frame), Samples) else 0.0, frame)]
+
+    async with in_process() as bench, Pen.open(bench.transport(to_host=slow_samples)) as pen:
+        samples = pen.samples()
+        times = [int(t_us) for _ in range(10) for t_us in (await anext(samples))["t_us"]]
+        assert {after - before for before, after in pairwise(times)} == {10_000}
+        await until(lambda: pen.lost_frames == 0, "the samples on their way")
 
 
 @in_virtual_time

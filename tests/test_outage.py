@@ -5,11 +5,14 @@ import sys
 import pytest
 
 from tests.benchmarks import outage
+from tests.safety_case.figures import measured
 
 
+@pytest.mark.hazard("H18", slow=True)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell how much memory a process had at most")
 async def test_a_backlog_goes_out_whole_and_in_order() -> None:
     outcome = await outage.run(records=4000, live=500)
+    measured("lost", outcome.lost + outcome.skipped, of=4000)
     assert (outcome.lost, outcome.skipped) == (0, 0), outcome
     assert outcome.growth_mb < outage.BAR_GROWTH_MB, outcome
 

@@ -70,6 +70,7 @@ async def test_a_whole_treatment(line: Line) -> None:
         assert pen.lost_frames == 0
 
 
+@pytest.mark.hazard("H05", "H06")
 @on_every_line
 async def test_a_pulled_line_is_noticed_and_nothing_resumes_by_itself(line: Line) -> None:
     async with line.plug() as plugged, Pen.open(plugged.transport()) as pen:
@@ -94,6 +95,7 @@ async def test_a_pulled_line_is_noticed_and_nothing_resumes_by_itself(line: Line
         assert (await pen.stop()).state is PenState.LATCHED
 
 
+@pytest.mark.hazard("H10")
 @on_every_line
 async def test_a_reboot_is_noticed_and_the_pen_comes_back_disarmed(line: Line) -> None:
     async with line.plug() as plugged, Pen.open(plugged.transport()) as pen:
@@ -172,6 +174,7 @@ async def first(events: AsyncIterator[Event], kind: EventKind, count: int = 1) -
 # --- STOP ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("H25")
 @in_virtual_time
 async def test_stop_is_repeated_until_the_pen_is_seen_stopped() -> None:
     async with in_process() as bench, Pen.open(bench.transport(lose(Stop, 4))) as pen:
@@ -182,6 +185,7 @@ async def test_stop_is_repeated_until_the_pen_is_seen_stopped() -> None:
         assert loop.time() - begun_s < 5 * STOP_EVERY_S
 
 
+@pytest.mark.hazard("H25")
 @in_virtual_time
 async def test_what_the_pen_said_before_does_not_confirm_a_stop() -> None:
     """The last word heard is ARMED, needles in; but the pen runs, and no STOP arrives."""
@@ -248,6 +252,7 @@ async def test_a_cancelled_treatment_leaves_the_pen_stopped(after_s: float) -> N
 # --- what stops the needles without anybody's word -------------------------------------------------------------------
 
 
+@pytest.mark.hazard("H05")
 @pytest.mark.parametrize("running", [True, False])
 @in_virtual_time
 async def test_a_host_that_hears_nothing_stops_renewing_and_gives_the_line_up(running: bool) -> None:
@@ -298,6 +303,7 @@ async def test_needles_that_nobody_watches_are_stopped() -> None:
             await anext(samples)
 
 
+@pytest.mark.hazard("H04")
 @needs_pty
 async def test_a_blocked_event_loop_stops_the_pen() -> None:
     """H04, over a real line: the lease is renewed by the loop itself, so nothing renews it now."""
@@ -311,6 +317,7 @@ async def test_a_blocked_event_loop_stops_the_pen() -> None:
 # --- limits and set-points -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("H01")
 @in_virtual_time
 async def test_what_the_grant_does_not_allow_is_not_even_asked() -> None:
     async with in_process() as bench, Pen.open(bench.transport()) as pen:

@@ -50,6 +50,7 @@ async def test_a_start_that_is_called_off_is_stopped() -> None:
         assert plugged.pen.body.true_strokes == strokes < 20
 
 
+@pytest.mark.hazard("H08", "H25")
 @in_virtual_time
 async def test_a_start_is_not_sent_again_after_a_stop() -> None:
     async with in_process() as plugged, Pen.open(plugged.transport(drop_first(Start, Stop))) as pen:

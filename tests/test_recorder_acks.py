@@ -58,6 +58,7 @@ def s1(*out_seqs: int) -> list[tuple[str, int | None]]:
     return [("s1", out_seq) for out_seq in out_seqs]
 
 
+@pytest.mark.hazard("H17", "H18")
 async def test_without_a_recorder_the_broker_is_believed(journal: Journal, clock: Clock) -> None:
     await fill(journal, 3)
     place = place_in(journal, clock)
@@ -71,6 +72,7 @@ async def test_without_a_recorder_the_broker_is_believed(journal: Journal, clock
     assert send(place, journal) == s1(3)
 
 
+@pytest.mark.hazard("H17")
 async def test_a_recorder_is_believed_and_not_the_broker(journal: Journal, clock: Clock) -> None:
     await fill(journal, 5, private=2)
     place = place_in(journal, clock)
@@ -88,6 +90,7 @@ async def test_a_recorder_is_believed_and_not_the_broker(journal: Journal, clock
     assert (place.backlog, place.settled) == (0, True)
 
 
+@pytest.mark.hazard("H17", "H18")
 async def test_what_is_lacking_is_sent_again_after_ten_idle_seconds(journal: Journal, clock: Clock) -> None:
     await fill(journal, 5)
     place = place_in(journal, clock)
@@ -200,6 +203,7 @@ async def test_sessions_that_take_turns_are_told_apart(journal: Journal, clock: 
     assert send(place, journal) == [("b", 4)]
 
 
+@pytest.mark.hazard("H17", "H21")
 @pytest.mark.parametrize("word", [b"4", b"-1", b"+1", b"01", b"1.0", b" 1", b"", b"x", b"9" * 30, "١".encode(), b"1\n"])
 async def test_a_word_that_cannot_be_true_is_ignored(journal: Journal, clock: Clock, word: bytes) -> None:
     await fill(journal, 3)
@@ -239,6 +243,7 @@ async def test_it_does_not_run_far_ahead_of_a_recorder_that_keeps_up(
     assert not place.far_ahead, "it does not keep up: nobody else is to wait for it"
 
 
+@pytest.mark.hazard("H17")
 @given(st.data())
 def test_nothing_that_a_recorder_lacks_is_ever_passed_over(data: st.DataObject) -> None:
     """Two sessions in turn, any records lost, connections broken: what it has and what will come are everything."""
@@ -301,3 +306,20 @@ def test_other_topics_are_no_acknowledgements(text: str) -> None:
 def test_a_site_that_is_no_name_gives_no_subscription(site: str) -> None:
     with pytest.raises(ValueError, match="letters"):
         record_subscriptions(site)
+
+
+async def test_a_newcomer_heard_while_we_go_back_has_no_more_than_it_says(journal: Journal, clock: Clock) -> None:
+    await fill(journal, 5)
+    await fill(journal, 1, "s2")
+    place = place_in(journal, clock)
+    send(place, journal)
+    place.hear("r1", "s1", b"1")
+    place.begin()  # a new connection, from what r1 has
+    place.hear("r2", "s1", b"3")
+    await journal.flush()
+    assert journal.cursors("clinic/p1/stored/") == {"r1": 1, "r2": 1}  # and not 5, where s2 begins
+    assert send(place, journal) == [*s1(2, 3, 4, 5), ("s2", 1)]
+    await journal.flush()
+    place.save()
+    await journal.flush()
+    assert journal.cursors("clinic/p1/stored/") == {"r1": 1, "r2": 3}

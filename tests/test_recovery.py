@@ -25,6 +25,7 @@ from protocols.messages import AckEvents
 from protocols.words import Capability, Cause, PenState
 from tests.lines import PenSim, lose, needs_pty
 from tests.running import BOUND_S, in_virtual_time, until
+from tests.safety_case.figures import measured
 from tests.virtual_treatment import (
     ALL_SENSORS,
     CHEEK,
@@ -51,6 +52,7 @@ def strokes(least: int) -> Callable[[Treating], bool]:
 # --- in virtual time -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hazard("H14")
 @pytest.mark.parametrize("least", [1, 20, 37, 150, 333, 700, 1100])
 @in_virtual_time
 async def test_what_the_pen_did_is_counted_whenever_the_program_died(least: int) -> None:
@@ -105,6 +107,7 @@ async def test_the_pens_own_events_of_the_crash_are_recorded_once() -> None:
     assert [body["a"] for body in stopped] == [Cause.LEASE_EXPIRED]
 
 
+@pytest.mark.hazard("H10", "H14")
 @pytest.mark.parametrize("least", [60, 280, 350, 500])
 @in_virtual_time
 async def test_a_pen_that_rebooted_meanwhile_leaves_the_most_that_can_have_been(least: int) -> None:
@@ -142,6 +145,7 @@ async def test_without_a_contact_sensor_all_that_was_unseen_counts_as_in_skin() 
             assert given.contact_strokes == last["given"]["contact_strokes"] + unseen
 
 
+@pytest.mark.hazard("H14")
 @pytest.mark.parametrize("least", [100, 400])
 @in_virtual_time
 async def test_a_low_density_cap_closes_the_area_across_the_crash(least: int) -> None:
@@ -155,6 +159,7 @@ async def test_a_low_density_cap_closes_the_area_across_the_crash(least: int) ->
             await resume(now)
             with pytest.raises(StoppedError, match="closed for the rest of this treatment"):
                 await now.treatment.treat(CHEEK.model_copy(update={"passes": 6}))
+            measured("over", max(0, truth(bench)[0] - budget), of=budget)
             assert budget - 5 < truth(bench)[0] <= budget
             await until(lambda: now.pen.state.state is PenState.LATCHED)
         session_again = journal.records[-1].session
@@ -400,6 +405,7 @@ async def test_a_killed_pen_run_is_taken_up_with_what_the_pen_itself_has_counted
     assert not bodies(tmp_path, "counts_uncertain")
 
 
+@pytest.mark.hazard("H14")
 @needs_pty
 async def test_a_low_density_cap_closes_the_area_across_a_real_kill(tmp_path: Path) -> None:
     clinic = tmp_path / "clinic"

@@ -113,6 +113,7 @@ async def test_depth_and_rate_are_changed_inside_the_limits_while_needles_run() 
         assert not treat.done()
 
 
+@pytest.mark.hazard("H01")
 @pytest.mark.parametrize(
     ("depth_mm", "rate_hz", "limit"),
     [(2.5, 100.0, "depth"), (1.0, 151.0, "rate"), (0.0, 100.0, "depth")],

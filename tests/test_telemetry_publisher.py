@@ -22,6 +22,7 @@ from pen_controller.telemetry.messages import LivePayload, StatePayload, StatusP
 from pen_controller.telemetry.mqtt import BrokerUrl
 from pen_controller.telemetry.publisher import Publisher
 from tests.brokers import broker, free_port, kill_embedded, subscriber, until
+from tests.safety_case.figures import measured
 
 PASS = {
     "area": "cheek", "pass_index": 1, "strokes": 900, "punctures": 10800, "density_per_cm2": 812.5,
@@ -128,6 +129,7 @@ async def test_live_values_are_the_latest_and_never_more_than_ten_a_second(url: 
     assert 2 <= len(depths) <= took_s / publisher.TICK_S + 2
 
 
+@pytest.mark.hazard("H17", "H18")
 async def test_a_killed_broker_costs_no_record(tmp_path: Path, journal: Journal) -> None:
     """SIGKILL in the middle of publishing, twice; the store is kept, the port is the same."""
     store, port = tmp_path / "store", free_port()
@@ -146,6 +148,7 @@ async def test_a_killed_broker_costs_no_record(tmp_path: Path, journal: Journal)
             await stack.enter_async_context(EmbeddedBroker(store, port=port))
         assert await sender.drained(60.0)
         await until(lambda: len(set(received.sequences("s1"))) == total)
+    measured("lost", total - len(set(received.sequences("s1"))), of=total)
     assert set(received.sequences("s1")) == set(range(1, total + 1))
 
 
@@ -164,6 +167,7 @@ async def test_leaving_in_the_middle_repeats_records_at_most(tmp_path: Path, url
     assert first_seen == list(range(1, 601))
 
 
+@pytest.mark.hazard("H18")
 async def test_a_broker_that_is_down_changes_nothing_for_the_callers(journal: Journal) -> None:
     async with Publisher(journal, f"mqtt://127.0.0.1:{free_port()}", "clinic", "p1") as sender:
         sender.live(live(1))
@@ -176,6 +180,7 @@ async def test_a_broker_that_is_down_changes_nothing_for_the_callers(journal: Jo
         assert "127.0.0.1" in str(status.last_error)
 
 
+@pytest.mark.hazard("H18")
 async def test_it_connects_when_the_broker_comes_up_later(tmp_path: Path, journal: Journal) -> None:
     port = free_port()
     async with Publisher(journal, BrokerUrl("127.0.0.1", port), "clinic", "p1") as sender:

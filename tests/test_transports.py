@@ -115,6 +115,7 @@ async def test_a_line_may_be_opened_again_after_it_was_closed(terminal: Terminal
             await until(lambda: ends.data == word)  # noqa: B023  # awaited here
 
 
+@pytest.mark.hazard("H25")
 @needs_pty
 @PUMPS
 async def test_stop_overtakes_all_that_waits_but_cuts_no_frame(terminal: Terminal, threads: bool) -> None:

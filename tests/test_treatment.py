@@ -22,6 +22,7 @@ from pen_controller.treatment.outcomes import RefusedError, StoppedError
 from protocols.words import Cause, PenState
 from tests.lines import CONFIG, PenSim, by_pty, by_tcp, needs_pty
 from tests.running import until
+from tests.safety_case.figures import measured
 
 CHEEK = PlanArea(area="cheek", depth_mm=1.0, rate_hz=100.0, passes=1, size_cm2=4.0)
 LONG = CHEEK.model_copy(update={"size_cm2": 40.0})
@@ -56,6 +57,7 @@ async def running(pen: Pen) -> None:
     await until(lambda: pen.state.state is PenState.RUNNING and pen.state.strokes > 20, "the needles to run")
 
 
+@pytest.mark.hazard("H08")
 async def test_every_command_is_recorded_before_and_after(tmp_path: Path) -> None:
     async with by_tcp() as sim, treating(sim, tmp_path) as (treatment, pen, _, records):
         count = await treatment.treat(CHEEK)
@@ -154,6 +156,7 @@ async def test_a_latched_pen_runs_no_plan_until_a_person_has_seen_why(tmp_path: 
     assert told(records) == []
 
 
+@pytest.mark.hazard("H06")
 @needs_pty
 async def test_a_pulled_cable_ends_the_run_until_a_person_resumes(tmp_path: Path) -> None:
     async with by_pty() as sim, treating(sim, tmp_path) as (treatment, pen, _, records):
@@ -186,6 +189,7 @@ async def test_an_area_taken_up_again_is_not_given_what_another_received(tmp_pat
         assert counts[1].deepest_um < 600, "the deeper area before it does not count"
 
 
+@pytest.mark.hazard("H10")
 async def test_a_rebooted_pen_is_resumed_with_its_counts(tmp_path: Path) -> None:
     async with by_tcp() as sim, treating(sim, tmp_path) as (treatment, pen, _, _):
         treat = asyncio.create_task(treatment.treat(LONG))
@@ -203,6 +207,7 @@ async def test_a_rebooted_pen_is_resumed_with_its_counts(tmp_path: Path) -> None
             await treat
 
 
+@pytest.mark.hazard("H14")
 async def test_passes_beyond_the_hard_limit_are_refused_also_in_parts(tmp_path: Path) -> None:
     async with by_tcp() as sim, treating(sim, tmp_path) as (treatment, _, _, _):
         await treatment.treat(CHEEK)
@@ -210,6 +215,7 @@ async def test_passes_beyond_the_hard_limit_are_refused_also_in_parts(tmp_path: 
             await treatment.check(CHEEK.model_copy(update={"passes": 7}))
 
 
+@pytest.mark.hazard("H19")
 async def test_a_full_disk_stops_the_needles_in_order(tmp_path: Path) -> None:
     async def fill_the_disk(sim: PenSim) -> None:
         async with treating(sim, tmp_path) as (treatment, pen, journal, _):
@@ -225,6 +231,7 @@ async def test_a_full_disk_stops_the_needles_in_order(tmp_path: Path) -> None:
             await fill_the_disk(sim)
 
 
+@pytest.mark.hazard("H19")
 async def test_a_journal_that_cannot_be_written_lets_nothing_start(tmp_path: Path) -> None:
     async def treat_anyway(sim: PenSim) -> None:
         async with treating(sim, tmp_path) as (treatment, _, journal, _):
@@ -235,6 +242,7 @@ async def test_a_journal_that_cannot_be_written_lets_nothing_start(tmp_path: Pat
         with pytest.raises(JournalError):
             await treat_anyway(sim)
         async with Pen.open(sim.transport()) as pen:
+            measured("starts", pen.state.strokes)
             assert pen.state.strokes == 0
 
 

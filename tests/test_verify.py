@@ -22,6 +22,7 @@ from pen_controller.cli import app
 from pen_controller.journal import Journal, JournalError, chain
 from pen_controller.journal import key as journal_key
 from pen_controller.report.verifying import Verdict, verified
+from tests.safety_case.figures import measured
 from tests.stories import journal_of, whole_treatment
 from tests.tampering import (
     LAST,
@@ -99,6 +100,7 @@ def changed(honest: Path, data: st.DataObject, *done: Callable[..., None]) -> It
         yield path
 
 
+@pytest.mark.hazard("H23")
 @pytest.mark.parametrize("more", [[], [rechain], [renumber], [renumber, rechain]])
 @SETTINGS
 @given(st.data())
@@ -108,10 +110,15 @@ def test_whatever_is_done_to_the_records_is_found(
     with changed(honest, data, data.draw(st.sampled_from(TO_RECORDS)), *more) as path:
         verdict = verified(path)
         if verdict.broken is None:  # something was put behind the end, in order: no key has signed it, and that is said
-            assert content(path)[0][:LAST] == content(honest)[0]
+            behind_the_end = content(path)[0][:LAST] == content(honest)[0]
+            measured("undetected", not behind_the_end)
+            assert behind_the_end
             assert unsigned(verdict) > 0
+        else:
+            measured("undetected", 0)
 
 
+@pytest.mark.hazard("H23")
 @pytest.mark.parametrize("more", [[], [rechain]])
 @SETTINGS
 @given(st.data())
@@ -119,9 +126,12 @@ def test_whatever_is_done_to_the_checkpoints_is_found(
     honest: Path, more: list[Callable[..., None]], data: st.DataObject
 ) -> None:
     with changed(honest, data, data.draw(st.sampled_from(TO_THE_REST)), *more) as path:
-        assert verified(path).broken is not None
+        verdict = verified(path)
+        measured("undetected", verdict.broken is None)
+        assert verdict.broken is not None
 
 
+@pytest.mark.hazard("H23")
 @SETTINGS
 @given(st.data())
 def test_who_has_not_the_key_cannot_make_it_anew(honest: Path, data: st.DataObject) -> None:
@@ -133,6 +143,7 @@ def test_who_has_not_the_key_cannot_make_it_anew(honest: Path, data: st.DataObje
         assert "another key" in str(verified(path, trusted={key}).broken)
 
 
+@pytest.mark.hazard("H23")
 @SETTINGS
 @given(st.data())
 def test_a_session_by_itself_shows_what_was_done_to_it(honest: Path, data: st.DataObject) -> None:
@@ -141,7 +152,9 @@ def test_a_session_by_itself_shows_what_was_done_to_it(honest: Path, data: st.Da
 
     with changed(honest, data, data.draw(st.sampled_from(TO_RECORDS))) as path:
         assume(of_it(path) not in (of_it(honest), []))
-        assert verified(path, "s1").broken is not None
+        verdict = verified(path, "s1")
+        measured("undetected", verdict.broken is None)
+        assert verdict.broken is not None
 
 
 # --- what an honest journal goes through ------------------------------------------------------------------------------

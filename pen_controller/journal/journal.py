@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pen_controller.journal import chain
 from pen_controller.journal import key as journal_key
-from pen_controller.journal.file import JournalError, open_owned
+from pen_controller.journal.file import DAMAGED, FAILURES, JournalError, open_owned
 from pen_controller.journal.record import Outlet, Record, draft, utc_now
 
 __all__ = ["Journal", "SessionInfo"]
@@ -68,7 +68,7 @@ class Journal:
         self._reader_lock = threading.Lock()
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         with contextlib.ExitStack() as stack:
-            self._db, self._reader = stack.enter_context(open_owned(path))
+            self._db, self._reader = stack.enter_context(open_owned(path, begun=journal_key.beside(path).exists()))
             self._key = _key(path, key_path or journal_key.beside(path))
             self._last_id, self._hash = self.head()
             self._signed_id: int = self._query("SELECT coalesce(max(record_id), 0) FROM checkpoint")[0][0]
@@ -174,10 +174,13 @@ class Journal:
         return [SessionInfo(*row) for row in self._query(sql)]
 
     def head(self) -> chain.Head:
-        """Return where the chain of what is durable stands; record 0 is none."""
-        (genesis,) = self._query("SELECT 0, hash FROM genesis")
+        """Return where the chain of what is durable stands; record 0 is none. Raises `JournalError`."""
+        genesis = self._query("SELECT 0, hash FROM genesis")
         newest = self._query("SELECT id, hash FROM record ORDER BY id DESC LIMIT 1")
-        return chain.Head._make(newest[0] if newest else genesis)
+        record_id, hash_ = (newest or genesis or [(0, None)])[0]
+        if len(genesis) != 1 or not isinstance(hash_, bytes):
+            raise JournalError(f"journal {self.path}: {DAMAGED}")
+        return chain.Head(record_id, hash_)
 
     def cursor(self, name: str) -> int:
         """Return the id of the last record that the named publisher is done with; 0 at the beginning."""
@@ -230,7 +233,7 @@ class Journal:
         try:
             with self._reader_lock:
                 return self._reader.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise JournalError.of(self.path, error) from error
 
     # What follows runs in the writer's thread.

@@ -2,7 +2,9 @@
 
 SQLite takes a damaged end of its log for a commit that never came to its end, and drops it in silence: records that
 `append` had returned for would be gone, and their numbers given to others. The index of the log (`-shm`) says how far
-it was committed. Both formats are SQLite's own, as published in "WAL-mode File Format".
+it was committed. Where that is gone or old, as after a loss of power, the log itself tells: each commit is synced
+before the next one, so only the last can be torn. Both formats are SQLite's own, as published in "WAL-mode File
+Format".
 """
 
 import sys
@@ -10,6 +12,7 @@ from array import array
 from pathlib import Path
 
 HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
+INDEX_HEADER_BYTES = 100
 MAGIC = 0x377F0682  # its last bit tells the byte order of the checksums
 WORD = 0xFFFFFFFF
 
@@ -18,30 +21,37 @@ def lost_frames(path: Path) -> int:
     """Return how many frames (pages) of the log were committed and cannot be read any more; 0 if all is well.
 
     Args:
-        path: The journal, which nobody has open. There is no log beside one that was closed.
+        path: The journal. There is no log beside one that was closed. Where another program is writing it, and begins
+            its log anew meanwhile, there may seem to be some: look again.
 
     Raises:
         OSError: The files beside it cannot be read.
     """
-    committed, in_file, salts = _index(_read(path, "-shm"))
+    committed, in_file, salts = _index(_read(path, "-shm", INDEX_HEADER_BYTES))
     log = _read(path, "-wal")
-    if int.from_bytes(log[:4], "big") & ~1 != MAGIC:
-        return committed - in_file
+    if not _has_header(log):
+        begun = len(log) > HEADER_BYTES + FRAME_HEADER_BYTES  # a header is synced before what follows it
+        return max(committed - in_file, int(begun and not salts))
     if log[16:24] != salts:
-        return 0  # the index is of an older log, all of which is in the file
-    return committed - _whole_frames(log, committed)
+        committed = 0  # the index is of an older log, all of which is in the file
+    whole, commits = _frames(log)
+    return max(committed - whole, int(commits > 1))
 
 
-def _read(path: Path, suffix: str) -> bytes:
-    beside = path.with_name(path.name + suffix)
-    return beside.read_bytes() if beside.exists() else b""
+def _read(path: Path, suffix: str, most: int = -1) -> bytes:
+    """Return the first bytes of a file beside the journal, and look at none beyond: on Windows, some are locked."""
+    try:
+        with path.with_name(path.name + suffix).open("rb", buffering=0) as file:
+            return file.read(most)
+    except FileNotFoundError:
+        return b""
 
 
 def _index(index: bytes) -> tuple[int, int, bytes]:
-    """Return how many frames were committed, how many of these are in the file too, and which log it is of."""
+    """Return how many frames were committed, how many of these are in the file too, and which log it is of, if any."""
     header, copy = index[:48], index[48:96]
-    if header != copy:
-        return 0, 0, b""  # it was being written
+    if header != copy or not any(header[12:13]):
+        return 0, 0, b""  # it was being written, or never was
     return _number(header[16:20]), _number(index[96:100]), header[32:40]
 
 
@@ -49,23 +59,32 @@ def _number(word: bytes) -> int:
     return int.from_bytes(word, sys.byteorder)
 
 
-def _whole_frames(log: bytes, most: int) -> int:
-    """Return how many frames there are before the first one that is damaged, missing, or of an older log."""
-    page_bytes = int.from_bytes(log[8:12], "big")
-    swap = (log[3] & 1) != (sys.byteorder == "big")
-    sums = _checksum(log[:24], (0, 0), swap=swap)
-    if _sums(log[24:32]) != sums:
-        return 0
-    for number in range(most):
-        start = HEADER_BYTES + number * (FRAME_HEADER_BYTES + page_bytes)
+def _has_header(log: bytes) -> bool:
+    if int.from_bytes(log[:4], "big") & ~1 != MAGIC or len(log) < HEADER_BYTES:
+        return False
+    return _sums(log[24:32]) == _checksum(log[:24], (0, 0), swap=_is_swapped(log))
+
+
+def _frames(log: bytes) -> tuple[int, int]:
+    """Return how many frames are whole, up to the first that is not, and how many commits end with it or after it."""
+    frame_bytes = FRAME_HEADER_BYTES + int.from_bytes(log[8:12], "big")
+    sums, swap, salts = _sums(log[24:32]), _is_swapped(log), log[16:24]
+    whole, commits, torn = 0, 0, False
+    for start in range(HEADER_BYTES, len(log), frame_bytes):
         page = start + FRAME_HEADER_BYTES
-        frame = log[start : start + 8] + log[page : page + page_bytes]
-        if len(frame) < 8 + page_bytes or log[start + 8 : start + 16] != log[16:24]:
-            return number
-        sums = _checksum(frame, sums, swap=swap)
-        if _sums(log[start + 16 : page]) != sums:
-            return number
-    return most
+        is_ours = log[start + 8 : start + 16] == salts
+        if not torn and is_ours and start + frame_bytes <= len(log):
+            sums = _checksum(log[start : start + 8] + log[page : start + frame_bytes], sums, swap=swap)
+            torn = _sums(log[start + 16 : page]) != sums
+        else:
+            torn = True
+        whole += not torn
+        commits += torn and is_ours and any(log[start + 4 : start + 8])
+    return whole, commits
+
+
+def _is_swapped(log: bytes) -> bool:
+    return (log[3] & 1) != (sys.byteorder == "big")
 
 
 def _sums(stored: bytes) -> tuple[int, int]:

@@ -50,6 +50,7 @@ class PassCounter:
             raise ValueError("nothing to count: give at least one zone")
         self.zones = tuple(zones)
         self._areas = [Area(lane, zone) for lane, zone in enumerate(zones)]
+        self._how = [HOW[zone.motion] | HOW_CONTACT[zone.contact] for zone in zones]
         tips = [Tip(zone.tip_width_mm, zone.contact) for zone in zones]
         self._tips = CompiledLanes(tips) if compiled else Lanes(tips)
 
@@ -109,5 +110,5 @@ class PassCounter:
             evenness_cv=area.unevenness() if zone.motion else None,
             family=area.family,
             direction_deg=area.direction_deg,
-            how=HOW[zone.motion] | HOW_CONTACT[zone.contact],
+            how=self._how[lane],
         )

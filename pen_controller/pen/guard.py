@@ -28,7 +28,7 @@ STUCK_US = 150_000
 STALL_US = 150_000
 """No stroke for so long while the pen says it runs: three periods at 20 Hz, the slowest pen."""
 
-_JUDGED = ("t_us", "strokes", "depth_um", "force_mn", "rate_dhz", "flags")
+_JUDGED = ["t_us", "strokes", "depth_um", "force_mn", "rate_dhz", "flags"]
 _RUNNING = int(SampleFlag.RUNNING)
 _VALID = int(SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID)
 
@@ -72,10 +72,8 @@ class Guard:
         self._settles_us: int | None = SETTLE_US
         self._after_t_us = after_t_us
         self._t_us: int | None = None
-        self._strokes = self._spent_strokes = 0
+        self._strokes = self._spent_strokes = self._depth_um = self._fast_samples = 0
         self._ran_us = self._still_us = self._stuck_us = 0
-        self._depth_um = -1
-        self._fast_samples = 0
         self._pressed_us: int | None = None
         self._window_strokes = self._window_crest_um = 0
 
@@ -96,8 +94,7 @@ class Guard:
 
         Of samples taken while the pen says that it does not run, only the depth is judged.
         """
-        columns = (batch[name].tolist() for name in _JUDGED)
-        for t_us, strokes, depth_um, force_mn, rate_dhz, flags in zip(*columns, strict=True):
+        for t_us, strokes, depth_um, force_mn, rate_dhz, flags in batch[_JUDGED].tolist():
             if self._is_earlier(t_us):
                 continue
             step_us, turned = self._step(t_us, strokes)

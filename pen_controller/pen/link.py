@@ -6,7 +6,7 @@ to be executed. It starts no task of its own; whoever owns it calls `renew` from
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pen_controller.errors import CommandLostError, LinkError, PenRefusedError, UncertainError
 from pen_controller.transports import Transport
@@ -50,7 +50,6 @@ SETTLE_TRIES = 3
 """H08: a lost answer is settled within three round trips, or the pen is stopped."""
 COMMAND_TRIES = 3
 
-C = TypeVar("C", bound=Command)
 M = TypeVar("M", bound=Message)
 
 
@@ -90,7 +89,7 @@ class Link:
         self._frames_said = self._frames_heard = 0
         self._command_id = 0
         self._stops = 0
-        self._waiting: dict[type[Message] | int, asyncio.Future[Message]] = {}
+        self._waiting: dict[type[Message] | int, asyncio.Future[Any]] = {}
         self._one_command = asyncio.Lock()
         self._seen_t_us: int | None = None
         self._received_bytes = 0
@@ -112,7 +111,7 @@ class Link:
                 answers is no pen, or the pen speaks a newer protocol.
         """
         began_s = self._loop.time()
-        await self._transport.open(self._receive, self._lose)
+        await self._transport.open(self._receive, self.lose)
         try:
             return await self._hello(max(began_s + HELLO_S, self._loop.time() + HELLO_LEAST_S))
         except BaseException:
@@ -141,14 +140,11 @@ class Link:
         self._fail("closed")
         await self._transport.close()
 
-    def _lose(self, why: str) -> None:
+    def lose(self, why: str) -> None:
+        """The line is broken, or given up for a reason that it does not show by itself."""
         if self.lost_why is None:
             self._fail(why)
             self._on_lost(why)
-
-    def lose(self, why: str) -> None:
-        """Give the connection up for a reason that the line itself does not show."""
-        self._lose(why)
 
     def _fail(self, why: str) -> None:
         if self.lost_why is None:
@@ -156,9 +152,12 @@ class Link:
         self.claimed_epoch = 0
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
-            if not future.done():
-                future.set_exception(LinkError(f"{self._transport.name}: {self.lost_why}"))
-                future.exception()  # whoever waits gets it; nobody may wait any more
+            future.set_exception(LinkError(f"{self._transport.name}: {self.lost_why}"))
+            future.exception()  # whoever waits gets it; nobody may wait any more
+
+    def _need_line(self) -> None:
+        if self.lost_why is not None:
+            raise LinkError(f"{self._transport.name}: {self.lost_why}")
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -187,17 +186,16 @@ class Link:
         raise LinkError(f"{self._transport.name}: the pen does not answer")
 
     async def _ask(self, question: Message, kind: type[M], timeout_s: float) -> M:
-        answer = await self._exchange(question, kind, timeout_s)
-        if not isinstance(answer, kind):
-            raise LinkError(f"{self._transport.name}: {kind.__name__} expected, {answer} came")
-        return answer
+        return await self._exchange(question, kind, timeout_s)
 
-    async def _exchange(self, message: Message, key: type[Message] | int, timeout_s: float) -> Message:
-        """Send, and wait for what comes under `key`: a message type, or a command id. Raises `TimeoutError`."""
-        if self.lost_why is not None:
-            raise LinkError(f"{self._transport.name}: {self.lost_why}")
-        future = self._waiting.get(key)
-        if future is None or future.done():
+    async def _answer(self, message: Command, command_id: int) -> Answer:
+        return await self._exchange(message, command_id, ANSWER_S)
+
+    async def _exchange(self, message: Message, key: type[M] | int, timeout_s: float) -> M:
+        """Send, and wait for what comes: a message of type `key`, or the answer to that id. Raises `TimeoutError`."""
+        self._need_line()
+        future: asyncio.Future[M] | None = self._waiting.get(key)
+        if future is None:
             future = self._waiting[key] = self._loop.create_future()
         self._send(message)
         async with asyncio.timeout(timeout_s):
@@ -210,7 +208,7 @@ class Link:
 
         Raises:
             PenRefusedError: another host owns the pen.
-            LinkError: the pen does not answer.
+            LinkError: the pen does not answer, or the line is lost.
         """
         for _ in range(COMMAND_TRIES):
             await self.ask_state()
@@ -219,8 +217,7 @@ class Link:
                 answer = await self._claim_once(claim)
             except TimeoutError:
                 continue
-            if self.lost_why is not None:
-                break
+            self._need_line()
             if answer.result is Result.OK:
                 self.claimed_epoch = self._pen_epoch
                 return
@@ -230,12 +227,9 @@ class Link:
 
     async def _claim_once(self, claim: Claim) -> Answer:
         try:
-            answer = await self._exchange(claim, claim.command_id, ANSWER_S)
+            return await self._answer(claim, claim.command_id)
         except TimeoutError:
-            answer = await self._exchange(claim, claim.command_id, ANSWER_S)
-        if not isinstance(answer, Answer):
-            raise LinkError(f"{self._transport.name}: an answer expected, {answer} came")
-        return answer
+            return await self._answer(claim, claim.command_id)
 
     async def command(self, name: str, make: Callable[[int], Command]) -> Answer:
         """Have the pen execute one command, exactly once.
@@ -282,12 +276,6 @@ class Link:
             break  # the pen has forgotten the command, or is no longer ours
         self.stop()
         raise UncertainError(f"the pen does not say whether it has executed the command to {name}; told it to stop")
-
-    async def _answer(self, message: Command, command_id: int) -> Answer:
-        answer = await self._exchange(message, command_id, ANSWER_S)
-        if not isinstance(answer, Answer):
-            raise LinkError(f"{self._transport.name}: an answer expected, {answer} came")
-        return answer
 
     def release(self) -> None:
         """Give the pen up, without waiting for its word."""
@@ -338,7 +326,7 @@ class Link:
             return
         self.heard_s = self._loop.time()
         if isinstance(message, State) and self._boot_id not in (None, message.boot_id):
-            self._lose("the pen has rebooted")
+            self.lose("the pen has rebooted")
             return
         if not self._is_next(frame):
             return
@@ -381,12 +369,12 @@ class Link:
     def _is_ours(self, frame: Frame, state: State) -> bool:
         """Whether the pen is still under our claim; if not, the connection is over."""
         if self.claimed_epoch and frame.epoch != self.claimed_epoch:
-            self._lose("another program has claimed the pen")
+            self.lose("another program has claimed the pen")
         elif self.claimed_epoch and StateFlag.CLAIMED not in state.flags:
-            self._lose("the pen was not renewed for two seconds and has let go of this program")
+            self.lose("the pen was not renewed for two seconds and has let go of this program")
         return self.lost_why is None
 
     def _resolve(self, key: type[Message] | int, message: Message) -> None:
         future = self._waiting.pop(key, None)
-        if future is not None and not future.done():
+        if future is not None:
             future.set_result(message)

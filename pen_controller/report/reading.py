@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pen_controller.journal import Record, SessionInfo
-from pen_controller.journal.file import APPLICATION_ID, SCHEMA_VERSION, JournalError
+from pen_controller.journal.file import APPLICATION_ID, FAILURES, SCHEMA_VERSION, JournalError, check_log
 from pen_controller.journal.journal import SELECT
 from pen_controller.journal.record import NAME
 
@@ -40,7 +40,7 @@ def records(path: Path, session: str | None = None) -> list[Record]:
     if not found:
         wanted = f"no session {session}: pen report --list shows those it has" if session else "it is empty"
         raise ValueError(f"journal {path}: {wanted}")
-    if not NAME.fullmatch(found[0].session):  # by which files are called
+    if not NAME.fullmatch(str(found[0].session)):  # by which files are called; damaged, it need not be a text
         raise ValueError(f"journal {path}: session {found[0].session!r} is no name: this program did not write it")
     return found
 
@@ -51,11 +51,12 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise JournalError(f"journal {path}: it is not there: give the one that 'pen run' named, with --journal")
     try:
+        check_log(path)
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
                 raise JournalError(f"journal {path}: it is no journal of version {SCHEMA_VERSION}: choose another file")
             yield db
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise JournalError.of(path, error) from error

@@ -5,9 +5,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pen_controller.journal import Record
+from pen_controller.journal import JournalError, Record
 from pen_controller.journal import key as journal_key
 from pen_controller.journal.chain import BrokenError, Checkpoint, Head, verify
+from pen_controller.journal.file import DAMAGED
 from pen_controller.journal.journal import SELECT
 from pen_controller.report.reading import opened
 
@@ -57,7 +58,7 @@ def verified(
         watch: is given the records and how many they are; passes them on.
 
     Raises:
-        JournalError: as `reading.sessions`.
+        JournalError: as `reading.sessions`; or its file is damaged.
         ValueError: there is no such session, or the key file has no key.
         OSError: the key file cannot be read.
     """
@@ -67,6 +68,7 @@ def verified(
     with opened(path) as db:
         db.execute("BEGIN")  # all of it as it was at one moment
         db.text_factory = lambda raw: raw.decode(errors="surrogateescape")
+        _check_file(db, path)
         first = _first(db, path, session)
         before = _before(db, first if witness is None else 1)
         checkpoints = _checkpoints(db, before)
@@ -86,14 +88,32 @@ def verified(
     )
 
 
+def must_hold(path: Path, session: str) -> None:
+    """See that a session is as it was written, before anything is done by what it says.
+
+    Raises:
+        JournalError: it is not; or as `verified`.
+        ValueError, OSError: as `verified`.
+    """
+    if broken := verified(path, session).broken:
+        raise JournalError(f"journal {path}: it does not hold: {broken}: pen verify tells more; begin a new treatment")
+
+
 def _followed(places: Iterator[Head], head: Head) -> tuple[Head, BrokenError | None]:
     """Return the last place up to which the chain holds, and what comes next if that does not."""
     try:
         for place in places:
             head = place
     except BrokenError as error:
-        return head, error
+        return head, error.with_traceback(None)  # which would keep the file open
     return head, None
+
+
+def _check_file(db: sqlite3.Connection, path: Path) -> None:
+    """See that what SQLite finds records by leads to those the chain is made of."""
+    (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise JournalError(f"journal {path}: {DAMAGED}")
 
 
 def _first(db: sqlite3.Connection, path: Path, session: str | None) -> int:

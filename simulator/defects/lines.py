@@ -10,7 +10,7 @@ class AnyChecksum(Decoder):
     """Frames with a wrong CRC are taken."""
 
     def feed(self, data: bytes) -> list[Frame]:
-        *whole, self._pending = (self._pending + data).split(b"\0")
+        *whole, self._pending = ((self._pending or b"") + data).split(b"\0")
         frames = []
         for chunk in filter(None, whole):
             try:

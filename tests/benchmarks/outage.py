@@ -75,8 +75,12 @@ class Outcome:
         return self.complete and self.drain_to_live >= BAR_RATIO and self.growth_mb < BAR_GROWTH_MB
 
 
-async def look_on(url: BrokerUrl, records: int) -> Seen:
-    """Subscribe until so many records came, over broken connections too, or none has for a minute."""
+async def look_on(url: BrokerUrl, records: int, before: int) -> Seen:
+    """Subscribe until so many records came, over broken connections too, or none has for a minute.
+
+    It says when it is there, and when it has seen those before the outage: what a broker has acknowledged and not yet
+    passed on is lost with it, and no publisher can help that.
+    """
     seen = Seen()
     while seen.records < records:
         with contextlib.suppress(aiomqtt.MqttError):
@@ -90,6 +94,8 @@ async def look_on(url: BrokerUrl, records: int) -> Seen:
                         return seen
                     payload = json.loads(bytes(message.payload))
                     seen.take(payload["session"], payload["seq"])
+                    if seen.records == before:
+                        print("seen those before", flush=True)
         await asyncio.sleep(TICK_S)
     return seen
 
@@ -132,7 +138,7 @@ async def run(records: int, live: int) -> Outcome:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(EmbeddedBroker(folder / "broker", port=url.port))
             onlooker = await asyncio.create_subprocess_exec(
-                *command, "--records", str(records + 2 * live), stdout=asyncio.subprocess.PIPE
+                *command, "--records", str(records + 2 * live), "--live", str(live), stdout=asyncio.subprocess.PIPE
             )
             assert onlooker.stdout is not None
             await onlooker.stdout.readline()
@@ -140,6 +146,7 @@ async def run(records: int, live: int) -> Outcome:
             publisher = await stack.enter_async_context(Publisher(journal, url, SITE, PEN))
             await connected(publisher, True)
             before_hz = await publish(journal, publisher, "before", live)
+            await onlooker.stdout.readline()
             peak_before_mb = peak_mb()
 
             kill_embedded(folder / "broker")
@@ -173,7 +180,7 @@ def main() -> int:
     parser.add_argument("--look-on", type=BrokerUrl.parse, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     if wanted.look_on:
-        print(json.dumps(asdict(asyncio.run(look_on(wanted.look_on, wanted.records)))))
+        print(json.dumps(asdict(asyncio.run(look_on(wanted.look_on, wanted.records, wanted.live)))))
         return 0
     outcome = asyncio.run(run(wanted.records, wanted.live))
     figures = asdict(outcome) | {"good": outcome.good}

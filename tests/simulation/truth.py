@@ -42,30 +42,49 @@ class Kind(StrEnum):
     RESUMED = "resumed"  # a person took the treatment up again, having been shown why it stopped
     STOP_PRESSED = "stop pressed"  # on the host
     BUTTON_PRESSED = "button pressed"  # on the pen
-    AREA_CHANGED = "area changed"  # the person chose another area: area
-    STOP_ARRIVED = "stop arrived"  # an intact STOP frame reached the pen
-    RENEWAL_ARRIVED = "renewal arrived"  # an intact renewal of the pen's owner reached the pen: host
-    TOUCHED = "touched"  # a frame was damaged, repeated, held back or out of order when it reached the pen: how
-    EXECUTED = "executed"  # physics began to follow a command: host, command_id, name
-    LINK_LOST = "link lost"  # cable pulled or radio gone
+    AREA_CHANGED = "area changed"  # the person's choice of another area (an arm for it) reached the pen intact: area
+    STOP_ARRIVED = "stop arrived"  # an intact STOP frame reached the pen: host
+    # An intact renewal of the pen's owner reached the pen for the first time, and in its order: host, age_us (on the
+    # way), quoted_us (how old the pen time is that it quotes)
+    RENEWAL_ARRIVED = "renewal arrived"
+    # A frame reached the pen damaged ("damaged"), a second time ("repeated"), or after a later one ("out of order"):
+    # how, host; where it can be read: name, command_id (or None), age_us
+    TOUCHED = "touched"
+    # The motor began to follow a command (start or set): host, command_id, name, age_us (of its frame on the way),
+    # touched (as in TOUCHED, or None); depth_mm and rate_hz that it told the motor
+    EXECUTED = "executed"
+    # The pen's first OK to a claim, release, arm, disarm or clear left it: host, command_id, name, age_us and touched
+    # (of the command's frame)
+    ACCEPTED = "accepted"
+    HALT_SENT = "halt sent"  # the host put a STOP or a Disarm on the line: name
+    # The answer to a start, set or arm, or to a Settle of it, did not reach the host intact: host, command_id
+    ANSWER_LOST = "answer lost"
+    ANSWERED = "answered"  # one did, or a State that shows the claim is over: host, command_id
+    LINK_LOST = "link lost"  # by: "cable" (the host's system knows at once) or "radio" (nobody is told)
     LINK_BACK = "link back"
-    HOST_KILLED = "host killed"
-    HOST_STALLED = "host stalled"
+    LINE_FAULTY = "line faulty"  # from now on frames may be lost, damaged, late: way ("to pen", "to host"), fault
+    LINE_WHOLE = "line whole"  # that is over: way, fault
+    HOST_KILLED = "host killed"  # or closed in order, when it has ended
+    HOST_STALLED = "host stalled"  # nothing of it runs; suspended: its clock stands still too
     HOST_WOKE = "host woke"
-    HOST_STARTED = "host started"  # host
-    PEN_REBOOTED = "pen rebooted"
+    HOST_STARTED = "host started"  # host; again: whether another run of it was there before
+    RIVAL = "rival"  # a second host begins to want the pen: host, choice ("claim", "bombard" or "stop")
+    PEN_REBOOTED = "pen rebooted"  # the power goes; back_us: when it is there again, and the pen speaks
     SENSOR_WRONG = "sensor wrong"  # the depth sensor drifts or sticks: error_um (of now); noted as it changes
-    MOTOR_STALLED = "motor stalled"
-    RUNAWAY = "runaway"  # the crank is driven faster than told: factor
-    CARTRIDGE_CHANGED = "cartridge changed"  # cartridge_id, used, expired, needles
+    MOTOR_STALLED = "motor stalled"  # stalled: False when it is free again
+    RUNAWAY = "runaway"  # the crank is driven faster than told: factor; 1.0 when that is over
+    # Also of the first one, at the very beginning: cartridge_id, used (for another treatment), expired, needles
+    CARTRIDGE_CHANGED = "cartridge changed"
     CLOCK_JUMPED = "clock jumped"  # of the host's wall clock: by_s
     DISK_FULL = "disk full"
     DISK_FREE = "disk free"
     BROKER_DOWN = "broker down"
     BROKER_UP = "broker up"
-    SHOWN = "shown"  # the host showed the person: text, and `running` as the screen has it
-    WRITTEN = "written"  # one record is on the disk for good: seq, record_kind, body
-    ENDED = "ended"  # the host told the person that an area or the treatment is done: as the record has it
+    SHOWN = "shown"  # the host showed the person: text, and `running` as the screen has it; when it changes
+    WRITTEN = "written"  # one record is on the disk for good: session, seq, record_kind, body
+    # The host told the person that an area (area) or the treatment (area None) is done; areas: their figures, each as
+    # the record's summary has it. After a treatment may come another, which begins at zero and needs its own PREPARED
+    ENDED = "ended"
 
 
 class Deed(NamedTuple):

@@ -1,0 +1,1 @@
+"""Small wrong changes to the code that must not be wrong, and the tests that find each of them."""
