@@ -23,6 +23,7 @@ from pen_controller import config, limits
 from pen_controller.errors import LinkError
 from pen_controller.limits import Delivered, Grant, Request
 from pen_controller.pen import Pen, reported
+from pen_controller.pen.link import Link
 from pen_controller.transports import Lost, Receive, Transport, transport_for
 from pen_controller.transports.inprocess import InProcessTransport
 from pen_controller.transports.serial import SerialTransport
@@ -104,11 +105,17 @@ async def run_needles(pen: Pen, depth_mm: float = 1.0, rate_hz: float = 100.0) -
 
 # --- in this process, in virtual time --------------------------------------------------------------------------------
 
-Fault = Callable[[int, bytes], Iterable[tuple[float, bytes]]]
+Pieces = Iterable[tuple[float, bytes]]
+Fault = Callable[[int, bytes], Pieces]
 """What the line makes of frame number n: pieces, each with its delay in seconds. None for a lost frame."""
 
 
-def whole(_: int, frame: bytes) -> Iterable[tuple[float, bytes]]:
+def silence(*_: object) -> Pieces:
+    """A line on which all is lost."""
+    return []
+
+
+def whole(_: int, frame: bytes) -> Pieces:
     """A line without fault."""
     return [(0.0, frame)]
 
@@ -123,7 +130,7 @@ def lose(kind: type[AnyMessage], most: int = 1_000_000) -> Fault:
     """Lose the first so many frames that hold such a message."""
     seen = 0
 
-    def fault(n: int, frame: bytes) -> Iterable[tuple[float, bytes]]:
+    def fault(n: int, frame: bytes) -> Pieces:
         nonlocal seen
         seen += isinstance(message_in(frame), kind)
         return [] if isinstance(message_in(frame), kind) and seen <= most else whole(n, frame)
@@ -362,3 +369,24 @@ LINES = [
     pytest.param(Line(virtual=False, plug=by_tcp), id="tcp"),
     pytest.param(Line(virtual=False, plug=by_ble), id="ble"),
 ]
+
+
+HOST_ID = 5
+"""Of a link by itself."""
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    bench: VirtualPen,
+    to_pen: Fault = whole,
+    to_host: Fault = whole,
+    hear: Callable[[object], None] = lambda _: None,
+    lost: Callable[[str], None] = lambda _: None,
+) -> AsyncIterator[Link]:
+    """A link by itself: nobody renews but the test."""
+    link = Link(bench.transport(to_pen, to_host), HOST_ID, hear, lost)
+    await link.open()
+    try:
+        yield link
+    finally:
+        await link.close()

@@ -33,7 +33,9 @@ def simulator() -> Iterator[str]:
         process.communicate()
 
 
-@pytest.mark.parametrize("command", ["", "scan", "info", "run", "watch", "demo", "config", "config check", "record", "decode"])
+@pytest.mark.parametrize(
+    "command", ["", "scan", "info", "run", "watch", "demo", "config", "config check", "record", "decode"]
+)
 def test_every_command_teaches(command: str) -> None:
     done = pen(*command.split(), "--help")
     assert done.returncode == 0

@@ -136,9 +136,8 @@ class Person:
 
     async def _end(self, program: Program, desk: Desk) -> None:
         treatment = desk.need_treatment()
-        figures = treatment.summaries()
         await desk.end()
-        program.note(Kind.ENDED, area=None, areas=figures)
+        program.note(Kind.ENDED, area=None, areas=treatment.summaries())
         self._left, self._answered = list(self.script.areas), False
 
     # --- foolish things ----------------------------------------------------------------------------------------------

@@ -120,6 +120,14 @@ def a_pulled_cable_never_on_the_screen(story: Story, over: bool) -> None:
     story.wait(100_000 + over).deed(Kind.HOST_KILLED).home()
 
 
+@case("H06")
+def a_screen_of_a_killed_host_says_nothing(story: Story, over: bool) -> None:
+    story.ready().start().deed(Kind.SHOWN, text="", running=True)
+    story.deed(Kind.HOST_STALLED if over else Kind.HOST_KILLED).home()
+    story.deed(Kind.HOST_WOKE if over else Kind.HOST_STARTED, host="host", again=True)
+    story.deed(Kind.LINK_LOST, by="cable").wait(100_001).deed(Kind.SHOWN, text="", running=False)
+
+
 @case("H10")
 def a_reboot_on_the_screen(story: Story, over: bool) -> None:
     story.ready().start().deed(Kind.SHOWN, text="", running=True)

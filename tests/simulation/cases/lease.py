@@ -58,6 +58,14 @@ def drift_that_goes_back_in_time(story: Story, over: bool) -> None:
     story.wait(200_000).home()
 
 
+@case("H11")
+def an_end_in_order_before_drift_is_caught(story: Story, over: bool) -> None:
+    story.ready().deed(Kind.SENSOR_WRONG, error_um=200.0).start().wait(100_000)
+    if not over:
+        story.deed(Kind.HALT_SENT, name="disarm")
+    story.home().deed(Kind.APPROVED, **REQUEST).command("arm").start().home()
+
+
 # --- H03, H04, H05, H06, H10: standard -------------------------------------------------------------------------------
 
 

@@ -14,6 +14,8 @@ from tests.simulation.judges.permitted import Grant, Permitted
 from tests.simulation.truth import Deed, Kind, Moment, Violation
 
 STEP_US = 5_000
+OF_THE_PEN = ("H11", "H12", "H13")
+"""What only the pen can notice: a run that was ended in order before it had to was not stopped by it."""
 SLOWEST_HZ = 20.0
 """S before a rate was ever told: the slowest stroke of any pen in `pens.toml`."""
 
@@ -102,6 +104,8 @@ class Scene:
         self.stopped: dict[str, str] = {}
         """Why the pen, at home, must stay there until a person resumes, by hazard."""
         self._next: Grant | None = None
+        self._ends = False
+        """Whether the pen, active, was told to end in order."""
 
     # what judges say
 
@@ -147,6 +151,8 @@ class Scene:
                 self.commanded_us, self.sent_us = deed.t_us, deed.t_us - detail["age_us"]
                 self.told_hz = detail["rate_hz"]
                 self.stroke_us = round(1e6 / max(self.told_hz, SLOWEST_HZ))
+            case Kind.HALT_SENT:
+                self._ends = self.active and detail["name"] == "disarm"
             case Kind.LINE_FAULTY:
                 self.faults.add((detail["way"], detail["fault"]))
             case Kind.LINE_WHOLE:
@@ -187,7 +193,10 @@ class Scene:
         for hazard, due in self.dues.items():
             taken_ms = max(0, self.out_us - due.since_us) / 1000
             self.measure(hazard, taken_ms, (due.by_us - due.since_us) / 1000, "ms")
+            if self._ends and hazard in OF_THE_PEN:
+                del self.reasons[hazard]
         self.dues.clear()
+        self._ends = False
         self.stopped.update(self.reasons)
         self.reasons.clear()
         self.active = False

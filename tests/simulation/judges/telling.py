@@ -16,7 +16,8 @@ class Screen(Judge):
     A pen without power sends no heartbeats, and nobody can tell it from one that is out of range (H05): the heartbeats
     are counted from when it is back. Of L only the line's own latency is known, so H10 is judged while nothing is wrong
     with the line to the host. H08: no screen begins to say running later than L + 2 heartbeats after the pen last
-    moved. A host that stands still shows nothing.
+    moved. A host that stands still shows nothing new, and one that was killed
+    shows nothing.
     """
 
     hears = frozenset(
@@ -53,6 +54,7 @@ class Screen(Judge):
                 self._drop("H10")
             case _:
                 self.finish()
+                self._running = self._running and deed.kind is not Kind.HOST_KILLED
 
     def finish(self) -> None:
         for hazard in tuple(self._awaited):
