@@ -30,7 +30,9 @@ async def test_what_was_entered_is_corrected_and_stays_to_be_read(tmp_path: Path
         await expect(page.locator("table.plan tbody tr").nth(1)).to_contain_text("at most 0.80")
         await works.is_accessible()
         await works.keep_plan()
+        await works.heading("Cheek")
         await page.keyboard.press("2")
+        await works.heading("Nose")
         await expect(page.get_by_role("slider", name="Depth, mm")).to_have_attribute("min", "0.25")
 
         await page.keyboard.press("1")

@@ -165,6 +165,7 @@ def correction(seq: int, body: Any) -> Any:
     return read_answer("correction", {"of_seq": seq, "reason": "mistyped", "body": body, "by": BY})
 
 
+@pytest.mark.hazard("H16")
 @in_virtual_time
 async def test_a_correction_appends_and_holds_from_then_on() -> None:
     journal = MemoryJournal()
