@@ -12,7 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 WIRE = ("framing", "messages", "vectors", "capture", "capture_told")
 ROOMS = ("arm", "budget", "commands", "frames", "lease", "memory", "ownership", "replay", "rooms", "selfcheck", "stop")
-HOST = ("limits", "limits_said", "guard", "link")
+HOST = ("limits", "limits_said", "guard", "link", "link_claim")
 SWEEPS = ("every_area_at", "every_phase", "healthy", "no_stroke_is", "nothing_that_happens", "one_changed_byte")
 """Words in the names of tests that go over the same lines many times."""
 
