@@ -4,8 +4,8 @@ mutmut turns each comparison, number, argument and word of the files below into 
 quick tests on it, in a copy of the tree. A mutant that no test finds must stand in `survivors.toml` with the reason why
 it does no harm. The exit status is 0 only if each one does, and nothing stands there that a test finds by now.
 
-mutmut changes the bodies of functions. It leaves properties alone, which are covered but not mutated, and constants, most
-of which are held by tests that name the figure.
+mutmut changes the bodies of functions. It leaves properties alone, which are covered but not mutated, and constants,
+most of which are held by tests that name the figure.
 """
 
 import argparse
