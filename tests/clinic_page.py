@@ -227,7 +227,8 @@ class Clinician:
                 await self.resume()
 
     async def resume(self) -> None:
-        """Hold R for a second."""
+        """Hold R for a second, once the page asks for it."""
+        await expect(self.page.locator(".resume")).to_be_visible()
         await self.page.keyboard.down("r")
         await expect(self.page.locator(".resume")).to_have_count(0)
         await self.page.keyboard.up("r")
