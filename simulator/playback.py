@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from protocols.capture import MAX_LINE_BYTES, CaptureError, Damage, Piece, parse
+from simulator.ports import new_terminal
 
 LEAVE_S = 2.0
 """How long a host may take to read what was played last."""
@@ -85,15 +86,9 @@ async def tcp_host(announce: Announce, port: int = 0) -> AsyncIterator[Send]:
 @contextlib.asynccontextmanager
 async def pty_host(announce: Announce) -> AsyncIterator[Send]:
     """Wait for a host at a new pseudo-terminal; at the end it is silent until the host leaves. POSIX only."""
-    import pty  # noqa: PLC0415  # POSIX only
-    import tty  # noqa: PLC0415
-
-    master, slave = pty.openpty()
+    master, slave, path = new_terminal()
+    os.close(slave)  # so that a host's coming and going shows
     try:
-        tty.setraw(slave)
-        path = os.ttyname(slave)
-        os.close(slave)  # so that a host's coming and going shows
-        os.set_blocking(master, False)
         announce(f"serial://{path}")
         while not _has_host(master):  # noqa: ASYNC110  # no event tells of it
             await asyncio.sleep(POLL_S)

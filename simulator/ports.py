@@ -61,6 +61,17 @@ class Line(Protocol):
         """The pen has rebooted; do what that does to the line."""
 
 
+def new_terminal() -> tuple[int, int, str]:
+    """Open a raw pseudo-terminal, whose near end does not block; return both ends and its path. POSIX only."""
+    import pty  # noqa: PLC0415  # Windows, where the rest is imported, has none
+    import tty  # noqa: PLC0415  # as above
+
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    return master, slave, os.ttyname(slave)
+
+
 class PtyLine:
     """A pen behind a real pseudo-terminal. POSIX only.
 
@@ -82,14 +93,8 @@ class PtyLine:
 
     async def plug(self) -> None:
         """Open a new terminal."""
-        import pty  # noqa: PLC0415  # POSIX only
-        import tty  # noqa: PLC0415
-
         self._endpoint = Endpoint(self._pen)
-        self._master, self._slave = pty.openpty()
-        tty.setraw(self._slave)
-        os.set_blocking(self._master, False)
-        self._path = os.ttyname(self._slave)
+        self._master, self._slave, self._path = new_terminal()
         if self._link:
             self._link.unlink(missing_ok=True)
             self._link.symlink_to(self._path)

@@ -139,8 +139,8 @@ class PtyOffer:
 
     async def open(self, receive: Receive, note: Note) -> None:
         """See `Offer.open`."""
-        import pty  # noqa: PLC0415  # POSIX only
-        import tty  # noqa: PLC0415
+        import pty  # noqa: PLC0415  # Windows, where the rest is imported, has none
+        import tty  # noqa: PLC0415  # as above
 
         self._receive, self._note = receive, note
         self._loop = asyncio.get_running_loop()
