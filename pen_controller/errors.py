@@ -28,6 +28,10 @@ class UncertainError(PenError):
     """Nobody knows whether the command was executed; the pen has been told to stop."""
 
 
+class DisarmedError(PenError):
+    """The pen holds no grant to run under: it was never armed, or has been stopped since."""
+
+
 class PenRefusedError(PenError):
     """The pen itself said no."""
 

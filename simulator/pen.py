@@ -48,9 +48,6 @@ class SimulatedPen:
         style: how the hand treats it.
     """
 
-    DECODER: type[Decoder] = Decoder
-    """What finds the frames on the pen's end of a line."""
-
     def __init__(
         self,
         model: str = "simulated",
@@ -74,6 +71,10 @@ class SimulatedPen:
     def serial(self) -> str:
         """Serial number, as the pen reports it."""
         return self._identity.serial
+
+    def new_decoder(self) -> Decoder:
+        """What finds the frames on the pen's end of a line."""
+        return Decoder()
 
     def handle(self, frame: Frame, clock_us: int) -> list[AnyMessage]:
         """Take one frame; `clock_us` is time since the simulation began, across reboots. Returns what the pen says."""

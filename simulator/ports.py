@@ -24,7 +24,7 @@ class Endpoint:
 
     def __init__(self, pen: SimulatedPen) -> None:
         self._pen = pen
-        self._decoder = pen.DECODER()
+        self._decoder = pen.new_decoder()
         self._counter = 0
 
     def receive(self, data: bytes, clock_us: int) -> bytes:

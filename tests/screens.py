@@ -70,7 +70,7 @@ async def screen(url: str, *, trusted: str = "", **options: Any) -> AsyncIterato
     """Open an address in Chromium, which trusts the certificate of this SPKI digest too."""
     path = chromium_path()
     async with async_playwright() as driver:
-        arguments = ["--no-sandbox", f"--ignore-certificate-errors-spki-list={trusted}"]
+        arguments = ["--no-sandbox", "--disable-gpu", f"--ignore-certificate-errors-spki-list={trusted}"]
         browser = await driver.chromium.launch(executable_path=path, args=arguments)
         context = await browser.new_context(**options)
         page = await context.new_page()

@@ -17,7 +17,7 @@ import pytest
 from pen_controller import cli
 from pen_controller.telemetry import broker, mqtt
 from pen_controller.telemetry.broker import BrokerError, EmbeddedBroker
-from tests.brokers import free_port, kill_embedded, subscriber, until
+from tests.brokers import BOUND_S, free_port, kill_embedded, subscriber, until
 
 
 def is_listening(port: int, host: str = "127.0.0.1") -> bool:
@@ -147,10 +147,21 @@ async def test_a_ctrl_c_for_us_does_not_reach_it(tmp_path: Path) -> None:
         assert os.getpgid(server) != os.getpgid(process.pid)
 
 
+async def hands_out_what_it_keeps(url: mqtt.BrokerUrl) -> None:
+    """Wait for that; a retained message is acknowledged before it is stored."""
+    async with asyncio.timeout(BOUND_S):
+        while True:
+            async with subscriber(url) as received:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(until(lambda: received.messages), 1.0)
+                    return
+
+
 async def test_what_it_keeps_survives_its_crash(tmp_path: Path) -> None:
     async with EmbeddedBroker(tmp_path) as running:
         async with mqtt.client(mqtt.BrokerUrl.parse(running.url)) as client:
             await client.publish("pen/v1/s/p/state", b'{"n": 1}', qos=1, retain=True)
+        await hands_out_what_it_keeps(mqtt.BrokerUrl.parse(running.url))
         kill_embedded(tmp_path)
         await until(lambda: not is_listening(running.port))
     async with EmbeddedBroker(tmp_path, port=running.port) as again:

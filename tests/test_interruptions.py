@@ -14,6 +14,7 @@ from pen_controller.service import Service
 from pen_controller.terminal.console import run_plan
 from pen_controller.treatment.outcomes import StoppedError
 from protocols.messages import Answer, Start, State, Stop
+from protocols.words import PenState
 from tests.lines import message_in
 from tests.running import in_virtual_time, until
 from tests.safety_case.figures import measured
@@ -218,3 +219,23 @@ async def test_a_reboot_behind_a_start_without_an_answer_is_bounded_from_above()
         await now.treatment.reconnect()
         given = now.treatment.areas["cheek"].given
         assert given.strokes + given.uncertain_strokes >= made > 0
+
+
+@in_virtual_time
+async def test_a_stop_between_arm_and_start_is_a_stop_like_any_other() -> None:
+    journal = MemoryJournal()
+    async with bench_of() as bench, treating(bench, journal) as now:
+
+        def press_stop(kind: str) -> None:
+            if kind == "progress":  # the last thing before the start
+                journal.on_post = lambda _: None
+                now.treatment.stop_now("clinician")
+
+        journal.on_post = press_stop
+        with pytest.raises(StoppedError, match="STOP \\(clinician\\)"):
+            await now.treatment.treat(CHEEK)
+        assert now.treatment.interrupted == "STOP (clinician)"
+        assert now.truth() == (0, 0)
+        await until(lambda: now.pen.state.state is PenState.LATCHED)
+        await now.treatment.resume("clinician", now.pen.state.latch_id)
+        assert (await now.treatment.treat(CHEEK)).passes == CHEEK.passes

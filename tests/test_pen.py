@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from pen_controller.errors import LinkError, PenError, PenRefusedError
+from pen_controller.errors import DisarmedError, LinkError, PenError, PenRefusedError
 from pen_controller.pen import DEAF_S, RENEW_S, SILENT_S, STOP_EVERY_S, LimitError, Pen
 from pen_controller.pen.subscription import MOST_WAITING
 from protocols.messages import Answer, Event, Release, Renew, Set, State, Stop
@@ -88,7 +88,7 @@ async def test_a_pulled_line_is_noticed_and_nothing_resumes_by_itself(line: Line
         await back(pen)
         await until(lambda: pen.state.state is PenState.LATCHED)
         assert pen.state.cause in (Cause.LEASE_EXPIRED, Cause.CLAIM_LOST)
-        with pytest.raises(PenError, match="not armed"):
+        with pytest.raises(DisarmedError, match=r"the pen stopped: (lease expired|claim lost)"):
             await pen.start(1.0, 100.0)
         await pen.clear(pen.state.latch_id)
         await run_needles(pen)
@@ -118,7 +118,7 @@ async def test_the_pens_own_button_stops_it_and_a_person_clears_it(line: Line) -
         await plugged.button()
         await until(lambda: pen.state.state is PenState.LATCHED)
         assert pen.state.cause is Cause.BUTTON
-        with pytest.raises(PenError, match="not armed"):
+        with pytest.raises(DisarmedError, match="the pen stopped: button"):
             await pen.set(0.5, 60.0)
         await pen.clear(pen.state.latch_id)
         await run_needles(pen)
@@ -301,6 +301,21 @@ async def test_needles_that_nobody_watches_are_stopped() -> None:
             await anext(samples)
         with pytest.raises(PenError, match="did not keep up"):
             await anext(samples)
+
+
+@in_virtual_time
+async def test_who_has_left_off_listening_stops_nothing() -> None:
+    async with in_process() as bench, Pen.open(bench.transport()) as pen:
+        closed, kept = pen.samples(), pen.samples()
+        closed.close()
+        pen.samples()
+        await run_needles(pen)
+        async with asyncio.timeout(30):
+            for _ in range(2 * MOST_WAITING):
+                await anext(kept)
+        assert pen.state.state is PenState.RUNNING
+        with pytest.raises(StopAsyncIteration):
+            await anext(closed)
 
 
 @pytest.mark.hazard("H04")

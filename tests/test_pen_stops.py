@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from pen_controller.errors import LinkError, PenError
+from pen_controller.errors import DisarmedError, LinkError, PenError
 from pen_controller.pen import Pen
 from protocols.messages import Answer, Claim, Start, Stop
 from protocols.words import EventKind, PenState
@@ -48,6 +48,24 @@ async def test_a_start_that_is_called_off_is_stopped() -> None:
         await asyncio.sleep(3)
         assert plugged.pen.body.retracted
         assert plugged.pen.body.true_strokes == strokes < 20
+
+
+@in_virtual_time
+async def test_a_start_of_a_pen_that_is_not_armed_says_why_it_is_not() -> None:
+    async with in_process() as plugged, Pen.open(plugged.transport()) as pen:
+        with pytest.raises(DisarmedError, match="the pen is not armed: arm it with a grant first"):
+            await pen.start(1.0, 100.0)
+        await pen.arm(await grant_for(pen), today=TODAY)
+        plugged.pen.firmware.button()
+        await until(lambda: pen.state.state is PenState.LATCHED, "the latch")
+        with pytest.raises(DisarmedError, match="the pen stopped: button"):
+            await pen.start(1.0, 100.0)
+        await pen.clear(pen.state.latch_id)
+        await pen.arm(await grant_for(pen), today=TODAY)
+        pen.stop_now("somebody came in")
+        with pytest.raises(DisarmedError, match="somebody came in"):
+            await pen.start(1.0, 100.0)
+        assert plugged.pen.body.true_strokes == 0
 
 
 @pytest.mark.hazard("H08", "H25")

@@ -20,9 +20,9 @@ async def sample_at_home(pen: Pen) -> SampleArray:
         LinkError: no such sample comes.
     """
     before, home_t_us = pen.state, None
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError), contextlib.closing(pen.samples()) as samples:
         async with asyncio.timeout(HOME_S):
-            async for batch in pen.samples():
+            async for batch in samples:
                 state = pen.state
                 if home_t_us is None and state is not before and state.stopped:
                     home_t_us = state.t_us

@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Callable
 from datetime import date
 from typing import Self
 
-from pen_controller.errors import CommandLostError, LinkError, PenError, PenRefusedError, UncertainError
+from pen_controller.errors import CommandLostError, DisarmedError, LinkError, PenError, PenRefusedError, UncertainError
 from pen_controller.limits import Grant, Refusal
 from pen_controller.pen.guard import Guard, SetPoint
 from pen_controller.pen.link import Link
-from pen_controller.pen.subscription import Subscription
+from pen_controller.pen.subscription import Listener, Subscription
 from pen_controller.transports import Transport, transport_for
 from protocols.messages import Answer, Arm, Cartridge, Clear, Command, Disarm, Event, Identity, Set, Start, State
 from protocols.samples import SampleArray, Samples
@@ -227,7 +227,8 @@ class Pen:
 
         Raises:
             LimitError: the set-point is beyond the grant.
-            PenError: the pen is not armed, or as for `arm`.
+            DisarmedError: the pen is not armed, or no longer; nothing runs.
+            PenRefusedError, CommandLostError, UncertainError, LinkError: as for `arm`.
         """
         grant, arm_epoch, wanted = self._need_grant(depth_mm, rate_hz)
         before, self._guard = self._guard, Guard(grant, wanted, after_t_us=self.state.t_us)
@@ -239,7 +240,7 @@ class Pen:
             raise
         if self._grant is None:
             self.stop_now()
-            raise PenError("the pen was told to stop while it was being started")
+            raise DisarmedError(f"the pen was told to stop while it was being started: {self._why_disarmed()}")
 
     async def set(self, depth_mm: float, rate_hz: float) -> None:
         """Change depth and rate while the needles run. Raises as `start` does."""
@@ -321,11 +322,16 @@ class Pen:
     def _need_grant(self, depth_mm: float, rate_hz: float) -> tuple[Grant, int, SetPoint]:
         self._need_link()
         if self._grant is None:
-            raise PenError("the pen is not armed: arm it with a grant first")
+            raise DisarmedError(self._why_disarmed())
         refusal = self._grant.refuse_setpoint(depth_mm, rate_hz)
         if refusal is not None:
             raise LimitError(refusal)
         return self._grant, self._arm_epoch, SetPoint(round(depth_mm * 1000), round(rate_hz * 10))
+
+    def _why_disarmed(self) -> str:
+        if self.stop_reason is None and self.state.state is PenState.LATCHED:
+            return f"the pen stopped: {self.state.cause.name.lower().replace('_', ' ')}"
+        return self.stop_reason or "the pen is not armed: arm it with a grant first"
 
     def _disarmed(self) -> None:
         self._grant = self._guard = None
@@ -349,15 +355,16 @@ class Pen:
 
     # --- what the pen says -------------------------------------------------------------------------------------------
 
-    def samples(self) -> AsyncIterator[SampleArray]:
+    def samples(self) -> Listener[SampleArray]:
         """Batches of samples (dtype `protocols.messages.SAMPLE`) from now on, until the pen is closed.
 
-        The iterator raises `LinkError` when the line is lost. Whoever does not keep up (ten seconds) while the needles
-        run stops the pen, and then gets a `PenError`: what nobody watches must not run.
+        The iterator raises `LinkError` when the line is lost; close it when you listen no more. Whoever does not keep
+        up (ten seconds) while the needles run stops the pen, and then gets a `PenError`: what nobody watches must not
+        run.
         """
         return self._samples.follow()
 
-    def events(self) -> AsyncIterator[Event]:
+    def events(self) -> Listener[Event]:
         """The pen's events, across reconnections and without gaps, until the pen is closed.
 
         The first to listen also hears what came before. A reboot begins the numbers anew.

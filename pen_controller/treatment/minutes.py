@@ -12,6 +12,7 @@ from pen_controller.passes import Finished
 from pen_controller.pen import LimitError, Pen
 from pen_controller.treatment import entries
 from pen_controller.treatment.counts import AreaCount
+from protocols.messages import Event
 
 EVENTS_SETTLE_S = 1.0
 """How long the end of a treatment waits for the pen's last events; a lost line must not hold it up."""
@@ -141,21 +142,25 @@ class Minutes:
 
     async def _record_events(self) -> None:
         """Record each event, and only then let the pen forget it."""
-        async for event in self._pen.events():
-            place = (self._pen.identity.boot_id, event.number)
-            if not _up_to(place, self._kept_events):
-                foreign = _up_to(place, self._foreign_events)
-                await self._journal.append(
-                    self.session,
-                    "earlier_pen_event" if foreign else "pen_event",
-                    entries.reported(event),
-                    pen=self._pen.identity.serial,
-                    pen_t_us=event.t_us,
-                    topic=None if foreign else "event",
-                )
-            self._pen.acknowledge_events(event.number)
-            self._recorded_event = place
-            self._event_recorded.set()
+        with contextlib.closing(self._pen.events()) as events:
+            async for event in events:
+                await self._record_event(event)
+
+    async def _record_event(self, event: Event) -> None:
+        place = (self._pen.identity.boot_id, event.number)
+        if not _up_to(place, self._kept_events):
+            foreign = _up_to(place, self._foreign_events)
+            await self._journal.append(
+                self.session,
+                "earlier_pen_event" if foreign else "pen_event",
+                entries.reported(event),
+                pen=self._pen.identity.serial,
+                pen_t_us=event.t_us,
+                topic=None if foreign else "event",
+            )
+        self._pen.acknowledge_events(event.number)
+        self._recorded_event = place
+        self._event_recorded.set()
 
 
 def _up_to(place: tuple[int, int], mark: tuple[int, int]) -> bool:

@@ -7,7 +7,7 @@ period of it. What was lost with a batch is taken as a straight line.
 import cmath
 import math
 from collections import deque
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from protocols.messages import WRAP
 from protocols.words import SampleFlag
@@ -29,8 +29,7 @@ _CONTACT, _RUNNING, _FORCE_VALID, _MOTION_VALID = (
     int(flag) for flag in (SampleFlag.CONTACT, SampleFlag.RUNNING, SampleFlag.FORCE_VALID, SampleFlag.MOTION_VALID)
 )
 
-
-N = TypeVar("N", float, complex)
+# In quotes below: mypyc (`tests/compiled.py`) does not find "complex" otherwise.
 
 
 class Reading(NamedTuple):
@@ -54,7 +53,7 @@ class Now(NamedTuple):
     rate_hz: float
     working: bool
     touching: bool
-    step_mm: complex
+    step_mm: "complex"
     """From the mean place before to this one, in axes that stay where they are while the pen turns; else 0."""
     speed_mm_s: float
     """Straight from the mean place a window before: next to nothing for a tip that stands. Nan after a loss."""
@@ -72,12 +71,12 @@ class _Point(NamedTuple):
     """A sample's values; then their integrals over time, up to here."""
 
     t_us: int
-    place_mm: complex
+    place_mm: "complex"
     force_n: float
     rate_hz: float
     contact: bool
     working: bool
-    place: complex
+    place: "complex"
     force: float
     rate: float
     contact_s: float
@@ -88,7 +87,7 @@ class _Place(NamedTuple):
     """A mean place, and the way to it along the line of those before."""
 
     t_us: int
-    mm: complex
+    mm: "complex"
     way_mm: float
 
 
@@ -138,7 +137,7 @@ class Movement:
         step_mm, across = 0j, False
         if known:
             force = before.force + since_s * _mean(before.force_n, after.force_n, half)
-            place = before.place + since_s * _mean(before.place_mm, after.place_mm, half)
+            place = before.place + since_s * _mean_mm(before.place_mm, after.place_mm, half)
             force_n = (now.force - force) / WINDOW_S
             step_mm, speed_mm_s, across, way_mm_s = self._go(t_us, (now.place - place) / WINDOW_S)
             step_mm *= cmath.rect(1.0, math.radians(sample.heading_cdeg / 100))
@@ -212,8 +211,13 @@ def _around(points: deque[_Point], t_us: int) -> tuple[_Point, _Point, float, fl
     return before, after, since_us / 1e6, since_us / (after.t_us - before.t_us) / 2
 
 
-def _mean(first: N, second: N, half: float) -> N:
+def _mean(first: float, second: float, half: float) -> float:
     """Mean from one value up to a share of the way to the next; `half` is half that share."""
+    return first + (second - first) * half
+
+
+def _mean_mm(first: complex, second: complex, half: float) -> complex:
+    """The same of places."""
     return first + (second - first) * half
 
 

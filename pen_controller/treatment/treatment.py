@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Self
 
 from pen_controller import limits
 from pen_controller.config import Config, PlanArea
-from pen_controller.errors import CommandLostError, LinkError, PenError, PenRefusedError, UncertainError
+from pen_controller.errors import CommandLostError, DisarmedError, LinkError, PenError, PenRefusedError, UncertainError
 from pen_controller.journal import Journal
 from pen_controller.limits import Delivered, Grant, Refusal, Request
 from pen_controller.pen import Pen, reported
@@ -169,16 +169,10 @@ class Treatment:
             count.begin(await sample_at_home(self._pen), self._pen.identity.boot_id, wanted.rate_hz)
             self._unseen.begin(count)
             self._minutes.progress(count)
-            samples = self._pen.samples()
-            # While needles run, nothing waits for the disk.
-            start = partial(self._pen.start, wanted.depth_mm, wanted.rate_hz)
-            await command("start", entries.started(wanted), start, wait_after=False)
-            run = self.running = Run(wanted, grant, count)
-            begun()
-            await self._run(run, samples)
+            run = await self._run(Run(wanted, grant, count), begun)
             await command("disarm", {"area": wanted.area}, self._pen.disarm, wait_before=False)
             await self._settle()
-        except (LinkError, UncertainError, CommandLostError) as error:
+        except (LinkError, UncertainError, CommandLostError, DisarmedError) as error:
             self._interrupt(str(error))
             raise StoppedError(str(error)) from error
         except PenRefusedError as error:
@@ -315,16 +309,22 @@ class Treatment:
         count.wanted_passes = wanted.passes
         return count
 
-    async def _run(self, run: Run, samples: AsyncIterator[SampleArray]) -> None:
-        """Count until the area is done or left. Raises `StoppedError` if the needles stop first."""
-        count = run.count
-        try:
-            reason = await self._count_samples(run, samples)
-        except LinkError as error:
-            reason = str(error)
+    async def _run(self, run: Run, begun: Callable[[], None]) -> Run:
+        """Start the needles; count until the area is done or left. Raises `StoppedError` if they stop first."""
+        count, wanted = run.count, run.wanted
+        with contextlib.closing(self._pen.samples()) as samples:
+            # While needles run, nothing waits for the disk.
+            start = partial(self._pen.start, wanted.depth_mm, wanted.rate_hz)
+            await self._minutes.command("start", entries.started(wanted), start, wait_after=False)
+            self.running = run
+            begun()
+            try:
+                reason = await self._count_samples(run, samples)
+            except LinkError as error:
+                reason = str(error)
         self._minutes.passes(count, count.finish())
         if reason is None:
-            return
+            return run
         if count.closed is None:
             self._stop(reason)
         with contextlib.suppress(PenError):

@@ -45,9 +45,12 @@ class WrongPen(SimulatedPen):
 
     def __init__(self, defect: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # passed on as they are
         self._part = DEFECTS[defect]
-        self.DECODER = _or_good(self._part, Decoder)
         super().__init__(*args, **kwargs)
         self._flash()
+
+    def new_decoder(self) -> Decoder:
+        """See `SimulatedPen.new_decoder`."""
+        return _or_good(self._part, Decoder)()
 
     def reboot(self, clock_us: int) -> None:
         """See `SimulatedPen.reboot`."""

@@ -47,7 +47,7 @@ def defect(name: str) -> Seam:
     def seam(patch: pytest.MonkeyPatch) -> None:
         part = DEFECTS[name]
         if issubclass(part, Decoder):
-            patch.setattr(SimulatedPen, "DECODER", part)
+            patch.setattr("simulator.pen.Decoder", part)
         elif issubclass(part, Firmware):
             patch.setattr("simulator.pen.Firmware", part)
         else:
