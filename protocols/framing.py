@@ -6,27 +6,28 @@ The same codec serves both ends and every link. It does no I/O and keeps at most
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Final
 
 from cobs import cobs
 
-VERSION = 1
+VERSION: Final = 1
 """The protocol version this package speaks."""
 
-MAX_FRAME_BYTES = 1024
+MAX_FRAME_BYTES: Final = 1024
 """Longest frame before COBS, header and CRC included."""
 
-_HEADER = struct.Struct("<BBII")
-_CRC = struct.Struct("<I")
+_HEADER: Final = struct.Struct("<BBII")
+_CRC: Final = struct.Struct("<I")
 
-MIN_FRAME_BYTES = _HEADER.size + _CRC.size
+MIN_FRAME_BYTES: Final = _HEADER.size + _CRC.size
 """Shortest frame before COBS: header and CRC around an empty body."""
 
-_MAX_ENCODED_BYTES = MAX_FRAME_BYTES + MAX_FRAME_BYTES // 254 + 1
+_MAX_ENCODED_BYTES: Final = MAX_FRAME_BYTES + MAX_FRAME_BYTES // 254 + 1
 # A CRC-32 run over data and its own little-endian CRC always leaves this number: no slice is needed to check it.
-_CRC_RESIDUE = 0x2144DF1C
+_CRC_RESIDUE: Final = 0x2144DF1C
 
-MAX_BODY_BYTES = MAX_FRAME_BYTES - MIN_FRAME_BYTES
-BODY_OFFSET = _HEADER.size
+MAX_BODY_BYTES: Final = MAX_FRAME_BYTES - MIN_FRAME_BYTES
+BODY_OFFSET: Final = _HEADER.size
 """Where a frame's body starts in `Frame.raw`."""
 
 

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import EnumType
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar, get_args, get_type_hints
 
 from protocols import framing
 from protocols.framing import BODY_OFFSET, VERSION, Frame, WireError
@@ -26,7 +26,7 @@ U64 = Annotated[int, "Q"]
 Text16 = Annotated[str, "16s"]
 Text64 = Annotated[str, "64s"]
 
-WRAP = 1 << 32
+WRAP: Final = 1 << 32
 """`t_us`, counters and epochs count modulo this."""
 
 

@@ -6,14 +6,14 @@ refused with the limit that it broke.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from protocols.messages import Arm, Cartridge, Identity, Set, Start
 from protocols.words import PenLimit
 
-STOP_RESERVE_STROKES = 2
+STOP_RESERVE_STROKES: Final = 2
 """Strokes that stopping may still take: the budget ends this much earlier, so that none is over."""
-BATTERY_START_PCT = 5
+BATTERY_START_PCT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)

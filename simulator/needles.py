@@ -6,7 +6,7 @@ Times are pen time in microseconds since boot, handed in.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from protocols.messages import Arm, Cartridge, Clear, Identity, Set, Start
 from protocols.words import Cause, EventKind, PenState, Result
@@ -25,8 +25,8 @@ from simulator.physics import Readings
 from simulator.sampler import signed
 from simulator.selfcheck import SelfCheck
 
-CONTROL_US = {PenState.RUNNING: 5_000, PenState.STOPPING: 1_000}
-IDLE_CONTROL_US = 10_000
+CONTROL_US: Final = {PenState.RUNNING: 5_000, PenState.STOPPING: 1_000}
+IDLE_CONTROL_US: Final = 10_000
 
 
 class Hardware(Protocol):

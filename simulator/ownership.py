@@ -1,14 +1,15 @@
 """Who owns the pen, under which epoch, and until when the lease runs."""
 
 from enum import Enum, auto
+from typing import Final
 
 from protocols.framing import Frame
 from protocols.messages import WRAP, Claim, is_newer
 from protocols.words import Result
 
-CLAIM_HOLD_US = 2_000_000
+CLAIM_HOLD_US: Final = 2_000_000
 """An owner who has not renewed for this long has left; another host may claim."""
-FRESHNESS_US = 500_000
+FRESHNESS_US: Final = 500_000
 """A renewal that quotes an older pen time shows a host that no longer hears the pen, or frames held back on the way."""
 
 

@@ -1,5 +1,7 @@
 """Readings to sample batches: what the pen streams while a host owns it."""
 
+from typing import Final
+
 import numpy as np
 
 from protocols.messages import WRAP
@@ -7,11 +9,12 @@ from protocols.samples import MAX_SAMPLES, SAMPLE, Samples
 from protocols.words import SampleFlag
 from simulator.physics import Readings
 
-BATCH_US = 50_000
-BATCH_SAMPLES = min(10, MAX_SAMPLES)
+BATCH_US: Final = 50_000
+BATCH_SAMPLES: Final = min(10, MAX_SAMPLES)
 # Plain numbers: to join flags takes longer than all the rest of a sample.
-_VALID = int(SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID | SampleFlag.MOTION_VALID)
-_CONTACT, _RUNNING = int(SampleFlag.CONTACT), int(SampleFlag.RUNNING)
+_VALID: Final = int(SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID | SampleFlag.MOTION_VALID)
+_CONTACT: Final = int(SampleFlag.CONTACT)
+_RUNNING: Final = int(SampleFlag.RUNNING)
 
 
 class Sampler:

@@ -4,31 +4,32 @@ Own code for the pen's own limits: the host's guard judges the same samples with
 """
 
 import math
+from typing import Final
 
 from protocols.words import Cause
 from simulator.limits import Caps, SetPoint
 from simulator.physics import Readings
 
-DEPTH_TOLERANCE_UM = 100
+DEPTH_TOLERANCE_UM: Final = 100
 """H01: needles or a sleeve this far beyond the cap, or a sleeve this far from its set-point, end the run."""
-DRIFT_TOLERANCE_UM = 80
+DRIFT_TOLERANCE_UM: Final = 80
 """H11: a drift of 0.1 mm must show, and in each of a few crests in a row: so less, by the noise of both sensors."""
-DEPTH_STROKES = 3
+DEPTH_STROKES: Final = 3
 """One odd crest is noise; this many in a row are a fault."""
-STUCK_US = 100_000
+STUCK_US: Final = 100_000
 """H11: two strokes at the slowest rate; a depth sensor that has not moved a micrometre meanwhile is stuck."""
-RATE_TOLERANCE = 1.10
+RATE_TOLERANCE: Final = 1.10
 """H13: more than a tenth above the set rate is a runaway motor."""
-RATE_HOLD_US = 5_000
+RATE_HOLD_US: Final = 5_000
 """One odd reading is noise; the next control tick confirms it, well within three strokes."""
-STALL_STROKES = 2.0
+STALL_STROKES: Final = 2.0
 """H12: no stroke while two should have ended, which leaves one of the bound of three to come home."""
-FORCE_HOLD_US = 100_000
+FORCE_HOLD_US: Final = 100_000
 """A tap against bone is shorter than this; pressing too hard is longer."""
-SETTLE_US = 200_000
+SETTLE_US: Final = 200_000
 """Motor and sleeve are never slower to reach a set-point than evenly in this time."""
-BATTERY_EMPTY_PCT = 3
-TEMPERATURE_MAX_DC = 600
+BATTERY_EMPTY_PCT: Final = 3
+TEMPERATURE_MAX_DC: Final = 600
 
 
 class Expected:

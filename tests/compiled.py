@@ -83,7 +83,8 @@ def _compile(place: Path) -> None:
     command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
     done = subprocess.run(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
-        raise CompileError(f"mypyc: {done.stdout.strip().rpartition(chr(10))[2]}")
+        said = done.stdout.splitlines()
+        raise CompileError(f"mypyc: {next((line for line in said if 'error' in line.lower()), said[-1])}")
 
 
 def main() -> int:

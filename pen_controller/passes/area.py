@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Final
 
 from pen_controller.passes.figures import Coverage, Family, Finished, Glide, Pass, Zone
 from pen_controller.passes.glides import LEAST_MM, circular, write_stretch
@@ -10,13 +11,13 @@ from pen_controller.passes.ticks import TICK_US
 from pen_controller.passes.tip import LIFTED, TURNED, Event, Tip
 from pen_controller.passes.work import NOTHING, Mark, Stretch, Way, Work
 
-CHANGED_MM = 15.0
+CHANGED_MM: Final = 15.0
 """Glides of this length together in another direction are a change of direction, less is an aside."""
-CIRCLES_SHOW_MM = 30.0
+CIRCLES_SHOW_MM: Final = 30.0
 """Circles are recognised within this way."""
-FRESH_SHARE = 0.35
+FRESH_SHARE: Final = 0.35
 """At least this share of the ground was swept for the first time: rows overlap by 60 % at most, and at their ends."""
-HELD_BACK = 2
+HELD_BACK: Final = 2
 """So many stretches of a contact are held back until it is seen whether they are pieces of circles."""
 
 

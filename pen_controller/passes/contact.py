@@ -4,19 +4,21 @@ Needles that start in the air and not on skin are what the estimate is learned f
 punctures come within 8 % of the truth.
 """
 
+from typing import Final
+
 from pen_controller.passes.tip import CURRENT_MA, FLAGS, Sample, Tip
 from protocols.words import SampleFlag
 
-CONTACT = int(SampleFlag.CONTACT)
+CONTACT: Final = int(SampleFlag.CONTACT)
 ON, OFF = 1.08, 1.04
 """Current in skin over current in the air. The simulated pen's rises by 15 % (assumed)."""
-SMOOTH_TICKS = 2
+SMOOTH_TICKS: Final = 2
 """A reading has noise of a few per cent: it is averaged over about so many ticks."""
-SETTLE_TICKS = 15
+SETTLE_TICKS: Final = 15
 """A motor that spins up draws more, and the average has to follow it."""
-FALL_TICKS = 8
+FALL_TICKS: Final = 8
 """The current in the air is the least that is seen, over about so many ticks: no single low reading makes it."""
-DRIFT = 1.0002
+DRIFT: Final = 1.0002
 """And up by no more than this factor a tick, as the motor warms."""
 
 

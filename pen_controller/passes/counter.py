@@ -1,6 +1,7 @@
 """The pass counter: from batches of samples to what they complete, for any number of pens side by side."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from pen_controller.passes.area import Area
 from pen_controller.passes.compiled import CompiledLanes
@@ -11,7 +12,7 @@ from pen_controller.passes.ticks import TICK_US, lift
 from pen_controller.passes.tip import Event, Tip
 from protocols.samples import SampleArray
 
-HOW = {
+HOW: Final = {
     True: {
         "passes": "swept ground by direction; a pass ends with its direction or with a rest",
         "coverage": "measured within one contact, an interval across lifts",
@@ -24,7 +25,7 @@ HOW = {
     },
 }
 """How figures were got, by whether the pen has a motion sensor."""
-HOW_CONTACT = {
+HOW_CONTACT: Final = {
     True: {"punctures": "counted by the pen, times needles"},
     False: {"punctures": "estimated: contact from the motor's current"},
 }

@@ -5,18 +5,19 @@ at most, and nothing is decided on less than a millimetre.
 """
 
 import math
+from typing import Final
 
 from pen_controller.passes.tip import CALM, TURNED, Event, Tip
 
-LEAST_MM = 1.0
+LEAST_MM: Final = 1.0
 """A shorter way is no glide."""
-BACK_MM = 2.0
+BACK_MM: Final = 2.0
 """A tip that comes so far back from its farthest point has turned."""
-CHORD_MM = 2.0
+CHORD_MM: Final = 2.0
 """Turning is measured from one piece of way of this length to the next."""
-BEND_OVER_TIPS = 4.0
+BEND_OVER_TIPS: Final = 4.0
 """Turning is averaged over about this many widths of the tip."""
-CIRCULAR = 1.2
+CIRCULAR: Final = 1.2
 """Radians turned the same way in one tip width of way: from here on it is circles. Loops of 0.4 tip widths have 2.3."""
 
 

@@ -5,19 +5,22 @@ its own, and a cell below the floor has not been visited in this contact.
 """
 
 import math
+from typing import Final
 
 from pen_controller.passes.tip import Tip
 
 Grid = list[int]
 """Strokes by cell, above the floor. A stroke counts on every cell under the tip."""
 
-CELLS_PER_TIP = 8.75
+CELLS_PER_TIP: Final = 8.75
 """So that a disc of whole cells sweeps as broad as the tip does, on average over all directions."""
-SIDE = 128
+SIDE: Final = 128
 """Cells along a grid. It closes upon itself after 14 tip widths, farther than a tip gets without a lift."""
-CELLS = SIDE * SIDE
-_REACH = range(-5, 6)
-DISC = [row * SIDE + column for row in _REACH for column in _REACH if math.hypot(row, column) <= CELLS_PER_TIP / 2]
+CELLS: Final = SIDE * SIDE
+_REACH: Final = range(-5, 6)
+DISC: Final = [
+    row * SIDE + column for row in _REACH for column in _REACH if math.hypot(row, column) <= CELLS_PER_TIP / 2
+]
 """Cells under a tip, as steps from its middle."""
 
 

@@ -1,13 +1,14 @@
 """Tips side by side, as plain Python holds them and their samples."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from pen_controller.passes.ground import CELLS
 from pen_controller.passes.ticks import walk
 from pen_controller.passes.tip import Event, Tip
 from protocols.samples import SampleArray
 
-BATCH_SAMPLES = 100
+BATCH_SAMPLES: Final = 100
 """Most samples of one tip that are read at a time."""
 
 

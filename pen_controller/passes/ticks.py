@@ -6,6 +6,7 @@ depend on how the stream was cut; a tick of which no sample came is left out.
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from pen_controller.passes.contact import touches
 from pen_controller.passes.glides import begin, circular, follow, move, write_stretch
@@ -29,23 +30,23 @@ from pen_controller.passes.tip import (
 from protocols.messages import WRAP
 from protocols.words import SampleFlag
 
-TICK_US = 50_000
-REST_TICKS = 24
+TICK_US: Final = 50_000
+REST_TICKS: Final = 24
 """The tip is off the skin for 1.2 s: the pass is over. Lifts between glides take half a second (proposed)."""
-LOST_TICKS = 20
+LOST_TICKS: Final = 20
 """After a second without a sample nobody knows whether the tip was lifted meanwhile."""
-FOLLOW_TICKS = 2
+FOLLOW_TICKS: Final = 2
 """Glides are looked at every 100 ms; twice as often costs more and finds no more."""
-GAP_SHARE = 0.15
+GAP_SHARE: Final = 0.15
 """Of the tip's width: stamped no farther apart, a round tip leaves no scallops that matter."""
-LAG_TICKS = 1
+LAG_TICKS: Final = 1
 """Contact is known a tick late."""
 RUNNING, MOTION = int(SampleFlag.RUNNING), int(SampleFlag.MOTION_VALID)
-MM_PER_UM = 1 / 1000
-_DIRECTIONS = [math.radians(tenths / 10) for tenths in range(3600)]
-COSINES = [math.cos(angle) for angle in _DIRECTIONS]
+MM_PER_UM: Final = 1 / 1000
+_DIRECTIONS: Final = [math.radians(tenths / 10) for tenths in range(3600)]
+COSINES: Final = [math.cos(angle) for angle in _DIRECTIONS]
 """By heading in tenths of a degree. A table, so that every reader of it gets the same last bit."""
-SINES = [math.sin(angle) for angle in _DIRECTIONS]
+SINES: Final = [math.sin(angle) for angle in _DIRECTIONS]
 
 
 def walk(

@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pen_controller.passes.tip import Event
 
-SAME_WAY = math.cos(math.radians(2 * 35))
+SAME_WAY: Final = math.cos(math.radians(2 * 35))
 """Cosine of twice the angle between two directions, up to which they are one."""
 
 
@@ -18,7 +18,7 @@ class Mark(NamedTuple):
     contact_strokes: int
 
 
-NOTHING = Mark(0, 0, 0)
+NOTHING: Final = Mark(0, 0, 0)
 
 
 class Stretch(NamedTuple):

@@ -4,33 +4,33 @@ The pen stops itself first (`protocols/README.md`, STP rules); the guard is ther
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pen_controller.limits import Grant
 from protocols.messages import WRAP, is_newer
 from protocols.samples import SampleArray
 from protocols.words import SampleFlag
 
-DEPTH_TOLERANCE_UM = 100
+DEPTH_TOLERANCE_UM: Final = 100
 """H11: a drift above 0.1 mm counts. Sensor noise stays well below."""
-RATE_TOLERANCE = 1.10
+RATE_TOLERANCE: Final = 1.10
 """H13: more than a tenth above the set rate."""
-FAST_SAMPLES = 2
+FAST_SAMPLES: Final = 2
 """One odd reading of the rate is noise, two are a motor."""
-FORCE_HOLD_US = 100_000
+FORCE_HOLD_US: Final = 100_000
 """Pressing too hard for longer than a tap against bone."""
-SETTLE_US = 350_000
+SETTLE_US: Final = 350_000
 """What motor and sleeve may take to reach a set-point, and a batch to fill."""
-CREST_STROKES = 3
+CREST_STROKES: Final = 3
 """Strokes after which the deepest of them must have come near the set depth."""
-STUCK_US = 150_000
+STUCK_US: Final = 150_000
 """A depth reading that has not moved a micrometre for so long is no reading; three periods at 20 Hz."""
-STALL_US = 150_000
+STALL_US: Final = 150_000
 """No stroke for so long while the pen says it runs: three periods at 20 Hz, the slowest pen."""
 
-_JUDGED = ["t_us", "strokes", "depth_um", "force_mn", "rate_dhz", "flags"]
-_RUNNING = int(SampleFlag.RUNNING)
-_VALID = int(SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID)
+_JUDGED: Final = ["t_us", "strokes", "depth_um", "force_mn", "rate_dhz", "flags"]
+_RUNNING: Final = int(SampleFlag.RUNNING)
+_VALID: Final = int(SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID)
 
 
 class SetPoint(NamedTuple):

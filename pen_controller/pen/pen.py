@@ -61,6 +61,7 @@ class Pen:
         self._grant: Grant | None = None
         self._arm_epoch = 0
         self._guard: Guard | None = None
+        self._loop = asyncio.get_running_loop()
         self._samples: Subscription[SampleArray] = Subscription()
         self._events: Subscription[Event] = Subscription(keep=True)
         self._last_event = 0
@@ -160,7 +161,7 @@ class Pen:
     def age_s(self) -> float:
         """Seconds since the pen's last word."""
         heard_s = self._link.heard_s
-        return float("inf") if heard_s is None else asyncio.get_running_loop().time() - heard_s
+        return float("inf") if heard_s is None else self._loop.time() - heard_s
 
     @property
     def lost_frames(self) -> int:
@@ -232,7 +233,7 @@ class Pen:
         """
         grant, arm_epoch, wanted = self._need_grant(depth_mm, rate_hz)
         before, self._guard = self._guard, Guard(grant, wanted, after_t_us=self.state.t_us)
-        self._sample_heard_s = asyncio.get_running_loop().time()
+        self._sample_heard_s = self._loop.time()
         try:
             await self._command("start", lambda command_id: Start(command_id, arm_epoch, *wanted))
         except PenError:
@@ -338,9 +339,8 @@ class Pen:
 
     async def _until(self, states: tuple[PenState, ...], again: Callable[[], None] = lambda: None) -> State:
         """Wait for the pen to say that it is in one of these; what it said before does not count."""
-        loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + STOP_GIVES_UP_S
-        while self.connected and loop.time() < deadline_s:
+        deadline_s = self._loop.time() + STOP_GIVES_UP_S
+        while self.connected and self._loop.time() < deadline_s:
             try:
                 async with asyncio.timeout(STOP_EVERY_S):
                     await self._changed.wait()
@@ -380,7 +380,7 @@ class Pen:
             self._on_state(message)
 
     def _on_samples(self, batch: SampleArray) -> None:
-        self._sample_heard_s = asyncio.get_running_loop().time()
+        self._sample_heard_s = self._loop.time()
         violation = self._guard.check(batch) if self._guard else None
         if violation is not None:
             self.stop_now(f"guard: {violation}")
@@ -409,10 +409,9 @@ class Pen:
 
     async def _control(self) -> None:
         """Renew the lease while all is well; otherwise let the pen stop, and say why."""
-        loop = asyncio.get_running_loop()
         while True:
             if self.connected:
-                self._watch(loop.time())
+                self._watch(self._loop.time())
             await asyncio.sleep(RENEW_S)
 
     def _watch(self, now_s: float) -> None:

@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic, Self, TypeVar
-from weakref import WeakSet
 
 from pen_controller.errors import PenError
 
@@ -15,29 +14,32 @@ MOST_WAITING = 200
 
 
 class Listener(AsyncIterator[T], Generic[T]):
-    """Iterates over what one listener hears. Made by `Subscription.follow`; hears no more once closed, or let go of."""
+    """Iterates over what one listener hears. Made by `Subscription.follow`.
 
-    def __init__(self) -> None:
-        self._waiting: asyncio.Queue[T | PenError | None] = asyncio.Queue()
+    Close it when you listen no more: what waits in it would count as not kept up with. One that is dropped is closed.
+
+    Args:
+        queues: of all listeners.
+    """
+
+    def __init__(self, queues: "set[asyncio.Queue[T | PenError | None]]") -> None:
+        self._queues, self._queue = queues, asyncio.Queue[T | PenError | None]()
         self._open = True
 
-    @property
-    def behind(self) -> bool:
-        """Whether it has not kept up."""
-        return self._waiting.qsize() >= MOST_WAITING
-
-    @property
-    def open(self) -> bool:
-        """Whether it still listens."""
-        return self._open
-
-    def hear(self, item: T | PenError | None) -> None:
-        """Take the next item; an error is raised, and None ends the iteration."""
-        self._waiting.put_nowait(item)
+    def begin(self, early: deque[T]) -> Self:
+        """Listen from now on, and take what came before."""
+        while early:
+            self._queue.put_nowait(early.popleft())
+        self._queues.add(self._queue)
+        return self
 
     def close(self) -> None:
-        """Listen no more. Nothing is waited for, and nobody is told."""
+        """Listen no more. Nothing is waited for."""
         self._open = False
+        self._queues.discard(self._queue)
+
+    def __del__(self) -> None:
+        self.close()
 
     def __aiter__(self) -> Self:
         return self
@@ -45,7 +47,7 @@ class Listener(AsyncIterator[T], Generic[T]):
     async def __anext__(self) -> T:
         if not self._open:
             raise StopAsyncIteration
-        item = await self._waiting.get()
+        item = await self._queue.get()
         if item is not None and not isinstance(item, PenError):
             return item
         self.close()
@@ -60,42 +62,34 @@ class Subscription(Generic[T]):
     """
 
     def __init__(self, *, keep: bool = False) -> None:
-        # Weak: a listener that was dropped without a word must not count as one that does not keep up.
-        self._listeners: WeakSet[Listener[T]] = WeakSet()
+        self._queues: set[asyncio.Queue[T | PenError | None]] = set()
         self._early: deque[T] = deque(maxlen=MOST_WAITING if keep else 0)
 
     def put(self, item: T) -> bool:
         """Hand an item to all. False if one has fallen behind: it gets what still waits, then a `PenError`."""
-        listeners = [listener for listener in self._listeners if listener.open]
-        if not listeners:
+        if not self._queues:
             self._early.append(item)
-        kept_up = True
-        for listener in listeners:
-            if listener.behind:
-                kept_up = False
-                self._listeners.discard(listener)
-                listener.hear(PenError("whoever listened to the pen did not keep up"))
-            else:
-                listener.hear(item)
-        return kept_up
+        behind = {queue for queue in self._queues if queue.qsize() >= MOST_WAITING}
+        self._queues -= behind
+        for queue in behind:
+            queue.put_nowait(PenError("whoever listened to the pen did not keep up"))
+        for queue in self._queues:
+            queue.put_nowait(item)
+        return not behind
 
     def fail(self, error: PenError) -> None:
         """Raise this in all listeners, after what they still have to hear."""
-        self._close(error)
+        self._last(error)
 
     def end(self) -> None:
         """End the iteration of all listeners."""
-        self._close(None)
+        self._last(None)
 
     def follow(self) -> Listener[T]:
-        """Listen from now on (not only from the first `anext` on). Close it when done."""
-        listener: Listener[T] = Listener()
-        while self._early:
-            listener.hear(self._early.popleft())
-        self._listeners.add(listener)
-        return listener
+        """Listen from now on (not only from the first `anext` on)."""
+        return Listener(self._queues).begin(self._early)
 
-    def _close(self, last: PenError | None) -> None:
-        for listener in self._listeners:
-            listener.hear(last)
-        self._listeners.clear()
+    def _last(self, last: PenError | None) -> None:
+        for queue in self._queues:
+            queue.put_nowait(last)
+        self._queues.clear()

@@ -74,10 +74,12 @@ class End:
         self._receive = None
 
     def _pass_time(self) -> None:
-        if self._receive is not None:
+        while self._receive is not None:
             if messages := self._pen.step(self._clock.now_us):
                 self._say(self._endpoint.encode(messages))
-            self._clock.at(self._pen.next_due_us, self._pass_time)
+            if messages or not self._clock.skip_to(self._pen.next_due_us):
+                self._clock.at(self._pen.next_due_us, self._pass_time)
+                return
 
     def _say(self, data: bytes) -> None:
         if data and self._receive is not None:
