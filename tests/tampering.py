@@ -33,6 +33,17 @@ def unguarded(path: Path) -> Iterator[sqlite3.Connection]:
         db.commit()
 
 
+@contextlib.contextmanager
+def unseen(path: Path) -> Iterator[sqlite3.Connection]:
+    """The same, and the guards are put back."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        guards = db.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    with unguarded(path) as db:
+        yield db
+        for (guard,) in guards:
+            db.execute(guard)
+
+
 def rechain(db: sqlite3.Connection, _: object) -> None:
     """Make all hashes anew, as somebody does who has read how they are made."""
     (before,) = db.execute("SELECT hash FROM genesis").fetchone()

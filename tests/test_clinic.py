@@ -18,6 +18,7 @@ from tests.clinic_client import ACCOUNT, CHEEK, LONG, PASSWORD, Browser, clinic,
 from tests.lines import by_pty, by_tcp, needs_pty
 from tests.prepared import CASE
 from tests.running import until
+from tests.tampering import unseen
 
 
 def bodies(folder: Path, kind: str, session: str | None = None) -> list[dict[str, Any]]:
@@ -297,6 +298,21 @@ async def test_what_nobody_ended_is_left_to_be_taken_up(tmp_path: Path) -> None:
             await page.post("treatments/resume", session=session)
             await page.post("end")
             assert (await page.get("/api/treatments"))["treatments"][0]["unended"] is False
+
+
+async def test_a_treatment_whose_record_was_changed_is_not_taken_up(tmp_path: Path) -> None:
+    async with by_tcp() as sim:
+        async with clinic(tmp_path, sim.url) as served, clinician(served) as page:
+            await page.prepare()
+        session = sessions(tmp_path / "journal.sqlite")[-1].session
+        with unseen(tmp_path / "journal.sqlite") as db:
+            db.execute("UPDATE record SET body = replace(body, 'octenidine', 'water') WHERE session = ?", (session,))
+        async with clinic(tmp_path, sim.url) as served, clinician(served) as page:
+            (found,) = (await page.get("/api/state"))["found"]
+            await page.post("pen", url=found["url"])
+            refused = await page.post("treatments/resume", 503, session=session)
+            assert "it was changed, moved or put in later" in refused["text"]
+            assert served.laptop.desk.treatment is None
 
 
 async def test_corrections_are_signed_by_who_corrects(tmp_path: Path) -> None:
