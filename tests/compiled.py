@@ -54,6 +54,7 @@ def tree() -> Path:
         raise CompileError("mypyc is not installed: pip install -e '.[compiled]'")
     place = PLACE / f"{sys.implementation.cache_tag}-{_digest()}"
     if not place.exists():
+        print("compiling the tree as it is now: a minute or two", file=sys.stderr)
         shutil.rmtree(PLACE, ignore_errors=True)
         _compile(half := place.with_suffix(".half"))
         half.rename(place)

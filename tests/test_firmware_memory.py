@@ -113,6 +113,16 @@ def test_samples_are_numbered_and_timed_without_gaps(rate_hz: int) -> None:
     assert np.all(np.diff(records["t_us"].astype(np.int64)) == period_us)
 
 
+@pytest.mark.parametrize(("rate_hz", "samples"), [(20, 1), (100, 5), (200, 10), (1000, 10)])
+def test_a_batch_is_said_when_it_is_full_or_another_sample_would_make_it_older_than_50_ms(
+    rate_hz: int, samples: int
+) -> None:
+    virtual = VirtualPen(sample_rate_hz=rate_hz)
+    virtual.claim()
+    virtual.run(SECOND)
+    assert {len(batch.records) for batch in virtual.samples()} == {samples}
+
+
 def test_samples_accumulate_and_catch_every_crest() -> None:
     virtual = VirtualPen()
     virtual.pen.clinician = Clinician(4.0, seed=1)
@@ -125,6 +135,7 @@ def test_samples_accumulate_and_catch_every_crest() -> None:
     assert np.all(records["contact_strokes"] <= records["strokes"])
     settled = records[records["t_us"] > SECOND]
     assert np.all(np.abs(settled["depth_um"].astype(int) - 800) < 60)
+    assert np.median(settled["rate_dhz"]) == pytest.approx(1000, abs=40)
     flags = settled["flags"]
     assert np.all(flags & (SampleFlag.RUNNING | SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID) == 14)
     on_skin = (flags & SampleFlag.CONTACT) > 0

@@ -28,13 +28,15 @@ def test_on_a_line_that_loses_a_quarter_the_needles_stop_and_the_person_goes_on(
     assert f"{soak.tally.false_stops} stops that nobody asked for" in missed(soak.tally, soak.watch, {})
 
 
-STEADY = Vitals(0.0, 100.0, 50.0, tasks=3, files=10, journal_mb=1.0, records=100)
+STEADY = Vitals(0.0, 100.0, 20.0, 400_000, 50.0, tasks=3, files=10, journal_mb=1.0, records=100)
 
 
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        ({"resident_mb": 120.0}, "resident memory grew by 20.0 MB"),
+        ({"resident_mb": 140.0}, "resident memory grew by 40.0 MB"),
+        ({"in_use_mb": 25.0}, "memory in use grew by 5.0 MB"),
+        ({"blocks": 430_000}, "30000 small objects leaked"),
         ({"traced_mb": 53.0}, "Python's objects grew by 3.0 MB"),
         ({"tasks": 4}, "1 tasks leaked"),
         ({"files": 12}, "2 file handles leaked"),

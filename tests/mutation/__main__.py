@@ -29,7 +29,12 @@ TESTS = {
     ),
     "simulator/limits.py": ("firmware_arm", "firmware_rooms"),
     "simulator/memory.py": ("firmware_commands", "firmware_memory", "firmware_replay", "firmware_rooms"),
+    "simulator/needles.py": tuple(
+        f"firmware_{part}" for part in ("arm", "budget", "commands", "lease", "rooms", "selfcheck", "stop")
+    ),
     "simulator/ownership.py": ("firmware_lease", "firmware_ownership", "firmware_replay", "firmware_rooms"),
+    "simulator/sampler.py": ("firmware_frames", "firmware_memory", "firmware_rooms"),
+    "simulator/selfcheck.py": ("firmware_rooms", "firmware_selfcheck"),
 }
 """The tests that must find the mutants of each file."""
 KNOWN = Path(__file__).with_name("survivors.toml")
