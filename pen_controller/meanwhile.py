@@ -3,6 +3,23 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+AGAIN_S = 0.1
+
+
+async def call_off(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks until all have ended, however they end; what they raise is for who asks them.
+
+    Again and again: up to Python 3.11, `asyncio.wait_for` swallows a cancellation that comes with what it waits for,
+    and the MQTT client waits by it.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
@@ -17,6 +34,6 @@ async def meanwhile(work: Coroutine[None, None, None], name: str) -> AsyncIterat
     try:
         yield task
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await call_off(task)
+        if not task.cancelled():
+            task.result()

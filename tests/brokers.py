@@ -18,6 +18,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
+from pen_controller.meanwhile import meanwhile
 from pen_controller.telemetry.broker import EmbeddedBroker
 from pen_controller.telemetry.mqtt import BrokerUrl
 
@@ -135,10 +136,6 @@ async def subscriber(url: BrokerUrl, topics: str = "pen/v1/#") -> AsyncIterator[
                         received.messages.append((str(message.topic), payload, message.retain))
             await asyncio.sleep(0.05)
 
-    task = asyncio.create_task(receive())
-    try:
+    async with meanwhile(receive(), "receive"):
         await asyncio.wait_for(subscribed.wait(), BOUND_S)
         yield received
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

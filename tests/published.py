@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiomqtt
 
+from pen_controller.meanwhile import call_off
 from pen_controller.telemetry.broker import EmbeddedBroker
 from pen_controller.telemetry.mqtt import BrokerUrl
 from tests.brokers import until
@@ -63,8 +64,7 @@ async def hearing(url: BrokerUrl, *topics: str) -> AsyncIterator[list[Message]]:
         try:
             yield heard
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await call_off(task)
 
 
 @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, Page, async_playwright, expect
 
+from pen_controller.meanwhile import meanwhile
 from pen_controller.telemetry import mqtt
 from pen_controller.telemetry.broker import LOOPBACK, EmbeddedBroker
 from pen_controller.telemetry.messages import LivePayload, Payload, StatePayload, encode
@@ -173,9 +174,5 @@ async def speaking(address: Address, *messages: tuple[str, Payload]) -> AsyncIte
                         await asyncio.sleep(0.1)
             await asyncio.sleep(0.1)
 
-    task = asyncio.create_task(speak())
-    try:
+    async with meanwhile(speak(), "speak"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

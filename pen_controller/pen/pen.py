@@ -14,6 +14,7 @@ from typing import Self
 
 from pen_controller.errors import CommandLostError, DisarmedError, LinkError, PenError, PenRefusedError, UncertainError
 from pen_controller.limits import Grant, Refusal
+from pen_controller.meanwhile import meanwhile
 from pen_controller.pen.guard import Guard, SetPoint
 from pen_controller.pen.link import Link
 from pen_controller.pen.subscription import Listener, Subscription
@@ -86,16 +87,11 @@ class Pen:
         """
         pen = cls(target, host_id)
         await pen._connect()
-        control = asyncio.create_task(pen._control(), name="pen control loop")
-        try:
-            yield pen
-        finally:
+        async with meanwhile(pen._control(), "pen control loop"):
             try:
-                await pen._leave()
+                yield pen
             finally:
-                control.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await control
+                await pen._leave()
 
     # --- the connection ----------------------------------------------------------------------------------------------
 

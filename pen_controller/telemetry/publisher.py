@@ -10,12 +10,13 @@ import contextlib
 import functools
 import math
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pen_controller.journal import Journal, JournalError, Record
+from pen_controller.meanwhile import call_off
 from pen_controller.telemetry import mqtt
 from pen_controller.telemetry.acks import Place
 from pen_controller.telemetry.messages import (
@@ -252,7 +253,7 @@ class Publisher:
         try:
             await asyncio.gather(*senders)
         finally:
-            await _end(senders)
+            await call_off(*senders)
             self._place.save()
 
     async def _send(self, client: "Client", turn: asyncio.Lock) -> None:
@@ -334,16 +335,6 @@ async def _first_of(*coroutines: Coroutine[Any, Any, object]) -> None:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await _end(tasks)
+        await call_off(*tasks)
     for task in done:
         task.result()
-
-
-async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel until it helps: the client's `asyncio.wait_for` swallows a cancellation now and then (Python 3.11)."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=TICK_S)
-    await asyncio.gather(*tasks, return_exceptions=True)

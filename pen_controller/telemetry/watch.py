@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pen_controller.meanwhile import meanwhile
 from pen_controller.output import print_line
 from pen_controller.telemetry import mqtt
 from pen_controller.telemetry.messages import (
@@ -234,14 +235,9 @@ async def _show_table(broker: mqtt.BrokerUrl, wanted: Sequence[str], console: Co
         async for topic, payload, retained in _hear(broker, wanted, None, reception):
             rows[topic.site, topic.pen].take(payload, time.monotonic(), retained=retained)
 
-    listening = asyncio.create_task(listen())
-    try:
+    async with meanwhile(listen(), "listen to the broker") as listening:
         with Live(console=console, auto_refresh=False) as screen:
             while not listening.done():
                 table = _table(rows, time.monotonic(), reception.trouble)
                 screen.update(table, refresh=True)
                 await asyncio.wait([listening], timeout=REFRESH_S)
-        listening.result()
-    finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)

@@ -23,6 +23,7 @@ from rich.table import Table
 from pen_controller import config as configuration
 from pen_controller.config import Config, Plan, PlanArea
 from pen_controller.journal import Journal, Record
+from pen_controller.meanwhile import meanwhile
 from pen_controller.practice import READY_S, SimulatedLine, python, simulated
 from pen_controller.service import Service, broker_for, treatment_service
 from pen_controller.telemetry.broker import BrokerError
@@ -189,13 +190,8 @@ async def _subscriber(broker_url: str) -> AsyncIterator[_Subscriber]:
     async with python("pen_controller", "watch", "--json", "--broker", broker_url, stderr=PIPE) as process:
         await _listening(process)
         subscriber = _Subscriber(process)
-        listening = asyncio.create_task(subscriber.listen(), name="listen to the subscriber")
-        try:
+        async with meanwhile(subscriber.listen(), "listen to the subscriber"):
             yield subscriber
-        finally:
-            listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await listening
 
 
 async def _listening(process: Process) -> None:
