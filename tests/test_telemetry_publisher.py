@@ -262,22 +262,6 @@ async def test_the_journal_failing_is_no_exception_for_the_caller(url: BrokerUrl
         assert "journal" in str(sender._last_error)
 
 
-async def test_ending_a_task_insists_when_it_swallows_a_cancellation() -> None:
-    swallowed = asyncio.Event()
-
-    async def stubborn() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(3600)
-        swallowed.set()
-        await asyncio.sleep(3600)
-
-    task = asyncio.create_task(stubborn())
-    await asyncio.sleep(0)
-    await publisher._end([task])
-    assert swallowed.is_set()
-    assert task.cancelled()
-
-
 async def test_leaving_ends_the_thread(url: BrokerUrl, journal: Journal) -> None:
     before = threading.active_count()
     async with Publisher(journal, url, "clinic", "p1") as sender:
