@@ -16,6 +16,7 @@ from typing import Any
 from playwright.async_api import Locator, expect
 from playwright.async_api import TimeoutError as TooLate
 
+from tests.brokers import BOUND_S
 from tests.screens import Screen, broken_rules, screen
 
 ACCOUNT, PASSWORD = "clinician-1", "needles need no haste"
@@ -78,6 +79,13 @@ class Clinician:
 
     async def heading(self, name: str) -> None:
         await expect(self.page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+
+    async def pick(self, number: int, name: str) -> None:
+        """Press the figure of an area, again if need be: a page that has just not heard from its service takes none."""
+        async with asyncio.timeout(BOUND_S):
+            while not await self.page.get_by_role("heading", name=name, exact=True).is_visible():
+                await self.page.keyboard.press(str(number))
+                await asyncio.sleep(0.2)
 
     async def state(self, look: str) -> None:
         await expect(self.page.locator(f".state[data-look={look}]")).to_be_visible()

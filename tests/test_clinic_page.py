@@ -41,8 +41,7 @@ async def test_a_whole_treatment(line: str, tmp_path: Path) -> None:
         # One refusal: deeper than the nose may be.
         await page.get_by_label("Nose: Depth, mm").fill("1.2")
         await works.keep_plan()
-        await page.keyboard.press("3")
-        await works.heading("Nose")
+        await works.pick(3, "Nose")
         await works.page.locator(".start").click()
         await looked_at(works, expect(page.get_by_role("alert")).to_contain_text("0.8"), "refused")
         await works.button("Done: Plan").click()
@@ -50,8 +49,7 @@ async def test_a_whole_treatment(line: str, tmp_path: Path) -> None:
         await works.keep_plan()
 
         # One STOP by key, confirmed by the pen; a person resumes.
-        await page.keyboard.press("1")
-        await works.heading("Cheek")
+        await works.pick(1, "Cheek")
         await works.start()
         await looked_at(works, works.state("running"), "running")
         await page.keyboard.press("Escape")
@@ -62,7 +60,7 @@ async def test_a_whole_treatment(line: str, tmp_path: Path) -> None:
         await works.give("Cheek")
 
         # One cable pulled.
-        await page.keyboard.press("2")
+        await works.pick(2, "Forehead")
         await works.start()
         pen.tell("unplug 2")
         await works.state("lost")
@@ -70,7 +68,7 @@ async def test_a_whole_treatment(line: str, tmp_path: Path) -> None:
         await works.reconnect()
         await works.resume()
         await works.give("Forehead")
-        await page.keyboard.press("3")
+        await works.pick(3, "Nose")
         await works.give("Nose")
         await works.picture("treated")
 
