@@ -12,14 +12,19 @@ async def call_off(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks until all have ended, however they end; what they raise is for who asks them.
 
     Again and again: up to Python 3.11, `asyncio.wait_for` swallows a cancellation that comes with what it waits for,
-    and the MQTT client waits by it.
+    and the MQTT client waits by it. Who is cancelled while calling off is so once all have ended.
     """
-    pending = set(tasks)
+    pending, cancelled = set(tasks), None
     while pending:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=AGAIN_S)
+        try:
+            _, pending = await asyncio.wait(pending, timeout=AGAIN_S)
+        except asyncio.CancelledError as error:
+            cancelled = error
     await asyncio.gather(*tasks, return_exceptions=True)
+    if cancelled is not None:
+        raise cancelled
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,7 @@
 
 Copies the tree to `.compiled/`, has mypyc compile there what a simulation spends its time in, and runs a module of the
 copy, as in `python -m tests.compiled tests.benchmarks.simulation_speed --as-is`. Takes a minute or two, once for each
-state of the tree. Wants a C compiler, and `pip install -e '.[compiled]'`.
+state of the tree; the newest copy is kept. Wants a C compiler, and `pip install -e '.[compiled]'`.
 
 Nothing that inherits from a compiled class in Python runs there: not the wrong pens of `pen-sim --defect`, nor the
 staged pens of `tests/simulation`.
@@ -69,7 +69,8 @@ def run(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def _digest() -> str:
     digest = hashlib.sha256()
-    for file in sorted(file for name in COPIED for file in (TREE / name).rglob("*.py")):
+    files = [file for name in COPIED for file in (TREE / name).rglob("*") if file.is_file() and file.suffix != ".pyc"]
+    for file in sorted([TREE / "pyproject.toml", *files]):
         digest.update(str(file.relative_to(TREE)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -35,6 +35,18 @@ async def test_what_failed_meanwhile_is_raised_at_the_end() -> None:
 
 
 @in_virtual_time
+async def test_who_is_cancelled_while_calling_off_is_so_once_all_has_ended() -> None:
+    task = asyncio.create_task(deaf(3))
+    await asyncio.sleep(0)
+    calling = asyncio.create_task(call_off(task))
+    await asyncio.sleep(0)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert task.cancelled()
+
+
+@in_virtual_time
 async def test_all_that_is_called_off_has_ended() -> None:
     tasks = [asyncio.create_task(deaf(times)) for times in range(4)]
     await asyncio.sleep(0)

@@ -316,6 +316,11 @@ async def test_who_has_left_off_listening_stops_nothing() -> None:
         assert pen.state.state is PenState.RUNNING
         with pytest.raises(StopAsyncIteration):
             await anext(closed)
+        waits = asyncio.create_task(anext(waiting := pen.samples()))
+        await asyncio.sleep(0)
+        waiting.close()
+        with pytest.raises(StopAsyncIteration):
+            await waits
 
 
 @pytest.mark.hazard("H04")

@@ -224,7 +224,7 @@ class Pen:
 
         Raises:
             LimitError: the set-point is beyond the grant.
-            DisarmedError: the pen is not armed, or no longer; nothing runs.
+            DisarmedError: the pen is not armed, or was told to stop meanwhile.
             PenRefusedError, CommandLostError, UncertainError, LinkError: as for `arm`.
         """
         grant, arm_epoch, wanted = self._need_grant(depth_mm, rate_hz)
@@ -237,10 +237,10 @@ class Pen:
             raise
         if self._grant is None:
             self.stop_now()
-            raise DisarmedError(f"the pen was told to stop while it was being started: {self._why_disarmed()}")
+            raise DisarmedError(self._why_disarmed())
 
     async def set(self, depth_mm: float, rate_hz: float) -> None:
-        """Change depth and rate while the needles run. Raises as `start` does."""
+        """Change depth and rate while the needles run. Raises as `start` does, and `PenError` if they do not run."""
         _, arm_epoch, wanted = self._need_grant(depth_mm, rate_hz)
         guard = self._guard
         if guard is None:

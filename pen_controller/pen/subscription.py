@@ -34,12 +34,14 @@ class Listener(AsyncIterator[T], Generic[T]):
         return self
 
     def close(self) -> None:
-        """Listen no more. Nothing is waited for."""
+        """Listen no more; who waits for the next item hears that there is none."""
+        if self._open:
+            self._queue.put_nowait(None)
         self._open = False
         self._queues.discard(self._queue)
 
     def __del__(self) -> None:
-        self.close()
+        self._queues.discard(self._queue)
 
     def __aiter__(self) -> Self:
         return self
@@ -69,13 +71,15 @@ class Subscription(Generic[T]):
         """Hand an item to all. False if one has fallen behind: it gets what still waits, then a `PenError`."""
         if not self._queues:
             self._early.append(item)
-        behind = {queue for queue in self._queues if queue.qsize() >= MOST_WAITING}
-        self._queues -= behind
-        for queue in behind:
-            queue.put_nowait(PenError("whoever listened to the pen did not keep up"))
-        for queue in self._queues:
-            queue.put_nowait(item)
-        return not behind
+        kept_up = True
+        for queue in tuple(self._queues):  # a listener may be dropped at any moment
+            if queue.qsize() < MOST_WAITING:
+                queue.put_nowait(item)
+            else:
+                kept_up = False
+                self._queues.discard(queue)
+                queue.put_nowait(PenError("whoever listened to the pen did not keep up"))
+        return kept_up
 
     def fail(self, error: PenError) -> None:
         """Raise this in all listeners, after what they still have to hear."""
@@ -90,6 +94,6 @@ class Subscription(Generic[T]):
         return Listener(self._queues).begin(self._early)
 
     def _last(self, last: PenError | None) -> None:
-        for queue in self._queues:
+        for queue in tuple(self._queues):
             queue.put_nowait(last)
         self._queues.clear()

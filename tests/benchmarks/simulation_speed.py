@@ -150,7 +150,10 @@ def measure() -> Figures:
 def measure_compiled() -> Figures:
     """The same of the compiled copy. Raises `CompileError`."""
     done = compiled.run("tests.benchmarks.simulation_speed", "--as-is", "--json")
-    figures: Figures = json.loads(done.stdout)["python"]
+    try:
+        figures: Figures = json.loads(done.stdout)["python"]
+    except json.JSONDecodeError:
+        raise CompileError(f"the compiled copy ended with exit status {done.returncode}, without figures") from None
     return figures
 
 
@@ -168,7 +171,7 @@ def main() -> int:
             print(f"error: {error}", file=sys.stderr)
             return 1
     same = len({each["course"] for each in figures.values()}) == 1
-    met = same and max(float(each["both_ends"]) for each in figures.values()) >= BAR
+    met = same and figures.get("compiled", figures["python"])["both_ends"] >= BAR
     if options.json:
         print(json.dumps(figures | {"bar": BAR, "same": same, "bar_met": met}))
     else:
