@@ -125,6 +125,8 @@ class Bench:
             return
         for answer in said:
             if isinstance(answer, Answer) and (answer.command_id, answer.result) == (met["command_id"], Result.OK):
+                if met["name"] == "claim":
+                    self._accepted.clear()  # ids begin anew: the same words may be another command
                 self._accepted.add((met["host"], self._message))
                 self.note(Kind.ACCEPTED, **met)
                 return

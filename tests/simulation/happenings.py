@@ -86,16 +86,14 @@ def depth_stuck(world: World, act: Act) -> None:
 
 def force_stuck(world: World, act: Act) -> None:
     """The force reading, and the contact with it, stay what they are."""
-    body = world.bench.pen.body
-    body.force_stuck = True
-    world.clock.after(act.for_ms, setattr, body, "force_stuck", False)
+    fault(world, act, "force_stuck", True, False, Kind.FORCE_STUCK, "stuck")
 
 
-def motor(world: World, act: Act, fault: str, wrong: Any, right: Any, kind: Kind, name: str) -> None:
-    """The motor has a fault for a while."""
+def fault(world: World, act: Act, part: str, wrong: Any, right: Any, kind: Kind, name: str) -> None:
+    """A part of the pen's body is faulty for a while."""
 
     def become(value: Any) -> None:
-        setattr(world.bench.pen.body, fault, value)
+        setattr(world.bench.pen.body, part, value)
         world.note(kind, **{name: value})
 
     become(wrong)
@@ -104,12 +102,12 @@ def motor(world: World, act: Act, fault: str, wrong: Any, right: Any, kind: Kind
 
 def stall(world: World, act: Act) -> None:
     """The crank is held fast."""
-    motor(world, act, "motor_stalled", True, False, Kind.MOTOR_STALLED, "stalled")
+    fault(world, act, "motor_stalled", True, False, Kind.MOTOR_STALLED, "stalled")
 
 
 def runaway(world: World, act: Act) -> None:
     """The motor runs at another rate than told."""
-    motor(world, act, "runaway_factor", act.figure, 1.0, Kind.RUNAWAY, "factor")
+    fault(world, act, "runaway_factor", act.figure, 1.0, Kind.RUNAWAY, "factor")
 
 
 # --- host ------------------------------------------------------------------------------------------------------------

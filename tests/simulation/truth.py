@@ -71,6 +71,7 @@ class Kind(StrEnum):
     RIVAL = "rival"  # a second host begins to want the pen: host, choice ("claim", "bombard" or "stop")
     PEN_REBOOTED = "pen rebooted"  # the power goes; back_us: when it is there again, and the pen speaks
     SENSOR_WRONG = "sensor wrong"  # the depth sensor drifts or sticks: error_um (of now); noted as it changes
+    FORCE_STUCK = "force stuck"  # stuck: False when it, and the contact told by it, is free again
     MOTOR_STALLED = "motor stalled"  # stalled: False when it is free again
     RUNAWAY = "runaway"  # the crank is driven faster than told: factor; 1.0 when that is over
     # Also of the first one, at the very beginning: cartridge_id, used (for another treatment), expired, needles

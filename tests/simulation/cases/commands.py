@@ -66,6 +66,13 @@ def a_lost_answer_ends_in_a_stop(story: Story, over: bool) -> None:
 
 
 @case("H08")
+def a_lost_answer_ends_with_the_needles_home(story: Story, over: bool) -> None:
+    """By the pen's own lease, say, while the host has given the line up."""
+    story.ready().start().deed(Kind.ANSWER_LOST, host="host", command_id=3).strokes(39)
+    story.wait(400_000 - 39 * STROKE_US - 1 + over).home()
+
+
+@case("H08")
 def a_lost_answer_at_the_end(story: Story, over: bool) -> None:
     story.ready().deed(Kind.ANSWER_LOST, host="host", command_id=2).wait(400_000 + over)
 
@@ -186,6 +193,13 @@ def punctures_told_and_fewer_made(story: Story, over: bool) -> None:
 def punctures_told_and_made(story: Story, over: bool) -> None:
     """120 were made, and 24 may have been: as the tip met skin and as the motor was without power."""
     story.ready().start().strokes(10).home().deed(Kind.ENDED, area="cheek", areas=figures(144 + over))
+
+
+@case("H17")
+def punctures_told_by_a_frozen_sensor(story: Story, over: bool) -> None:
+    """Another 120: each stroke may have been counted or not."""
+    story.ready().start().deed(Kind.FORCE_STUCK, stuck=True).strokes(10).home()
+    story.deed(Kind.ENDED, area="cheek", areas=figures(264 + over))
 
 
 @case("H17")

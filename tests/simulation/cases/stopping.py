@@ -13,6 +13,15 @@ def area_changed(story: Story, over: bool) -> None:
 
 
 @case("H02")
+def an_arm_on_the_way_home_in_order_stops_nothing(story: Story, over: bool) -> None:
+    story.ready().start()
+    if not over:
+        story.deed(Kind.HALT_SENT, name="disarm")
+    story.deed(Kind.AREA_CHANGED, area="chin").home()
+    story.command("arm").start().home()
+
+
+@case("H02")
 def a_new_arm_is_needed(story: Story, over: bool) -> None:
     story.ready().start().home()
     if not over:

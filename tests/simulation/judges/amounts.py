@@ -15,7 +15,7 @@ class Amount(Judge):
     request for more passes, a bigger area or a higher rate than permitted grants nothing: its strokes are H01's.
     """
 
-    hears = frozenset({Kind.CARTRIDGE_CHANGED, Kind.ENDED, Kind.PREPARED})
+    hears = frozenset({Kind.CARTRIDGE_CHANGED, Kind.ENDED, Kind.FORCE_STUCK, Kind.PREPARED})
     sees = True
 
     def __init__(self, scene: Scene) -> None:
@@ -24,11 +24,14 @@ class Amount(Judge):
         self._near: set[str] = set()
         self._over: set[str] = set()
         self._ended = False
+        self._blind = self._was_blind = False
 
     def note(self, deed: Deed) -> None:
         match deed.kind:
             case Kind.CARTRIDGE_CHANGED:
                 self._needles = deed.detail["needles"]
+            case Kind.FORCE_STUCK:
+                self._blind, self._was_blind = deed.detail["stuck"], True
             case Kind.ENDED if deed.detail["area"] is None:
                 self._ended = True
             case Kind.PREPARED if self._ended:
@@ -51,6 +54,8 @@ class Amount(Judge):
             made = scene.made[grant.area] = Made()
         made.strokes += strokes
         made.doubtful += met * self._needles
+        made.blind += self._was_blind * strokes * self._needles
+        self._was_blind = self._blind
         if moment.area is not None or last.area is not None:
             made.touching += strokes * self._needles
         made.punctures += (moment.contact_strokes - last.contact_strokes) * self._needles

@@ -64,7 +64,7 @@ class Frames(Judge):
 
 
 class Answers(Judge):
-    """H08: a lost answer is settled in 3 round trips, else the pen is told to stop; nothing is falsely reported done.
+    """H08: a lost answer is settled in 3 round trips, else the pen is told to stop, or does; nothing is falsely done.
 
     The 3 are those of asking; before them the answer's own must be over, in which it may still come.
     False is a screen that says running later than L + 2 heartbeats (100 ms, as in H10) after the pen last did, and an
@@ -100,6 +100,9 @@ class Answers(Judge):
             case _:
                 self._settle_all(measured=deed.kind is Kind.HALT_SENT and deed.detail["name"] == "stop")
 
+    def end(self) -> None:
+        self._settle_all(measured=True)
+
     def finish(self) -> None:
         self._settle_all(measured=False)
 
@@ -109,7 +112,7 @@ class Answers(Judge):
         self._lost_us.clear()
 
     def _settle(self, since_us: int, *, measured: bool) -> None:
-        """An answer, a STOP or the end of what is judged came now."""
+        """An answer, a STOP, the needles or the end of what is judged came now."""
         taken_ms, bound_ms = (
             (self.scene.now_us - since_us) / 1000,
             (1 + ROUND_TRIPS) * self.scene.facts.round_trip_us / 1000,

@@ -66,6 +66,8 @@ class Made:
     doubtful: int = 0
     """One stroke for each time that the tip met or left skin, or the motor was powered or not: a contact sensor may
     count it or not."""
+    blind: int = 0
+    """With the contact sensor frozen, which counts them all or none."""
 
 
 class Scene:
@@ -104,7 +106,7 @@ class Scene:
         self.stopped: dict[str, str] = {}
         """Why the pen, at home, must stay there until a person resumes, by hazard."""
         self._next: Grant | None = None
-        self._ends = False
+        self.ends = False
         """Whether the pen, active, was told to end in order."""
 
     # what judges say
@@ -152,7 +154,7 @@ class Scene:
                 self.told_hz = detail["rate_hz"]
                 self.stroke_us = round(1e6 / max(self.told_hz, SLOWEST_HZ))
             case Kind.HALT_SENT:
-                self._ends = self.active and detail["name"] == "disarm"
+                self.ends = self.active and detail["name"] == "disarm"
             case Kind.LINE_FAULTY:
                 self.faults.add((detail["way"], detail["fault"]))
             case Kind.LINE_WHOLE:
@@ -193,10 +195,10 @@ class Scene:
         for hazard, due in self.dues.items():
             taken_ms = max(0, self.out_us - due.since_us) / 1000
             self.measure(hazard, taken_ms, (due.by_us - due.since_us) / 1000, "ms")
-            if self._ends and hazard in OF_THE_PEN:
+            if self.ends and hazard in OF_THE_PEN:
                 del self.reasons[hazard]
         self.dues.clear()
-        self._ends = False
+        self.ends = False
         self.stopped.update(self.reasons)
         self.reasons.clear()
         self.active = False

@@ -115,7 +115,10 @@ class Area(Judge):
             self._armed = self._armed or (deed.detail["name"] == "arm" and not self.scene.active)
         elif self.scene.active:
             self.scene.provoke("H02")
+            owed = "H02" in self.scene.dues
             self.scene.owe("H02", 2 * self.scene.stroke_us, "area changed")
+            if self.scene.ends and not owed:  # on its way home in order: the arm is refused, and nobody has to resume
+                del self.scene.reasons["H02"]
 
     def begin(self) -> None:
         if not self._armed:

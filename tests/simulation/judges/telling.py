@@ -93,9 +93,9 @@ class Record(Judge):
     """H17: records on the disk have no gap and no double, and what is told as done is in them and true.
 
     An area's strokes as told are those that were made; its punctures are no fewer than those that entered skin and no
-    more than were made with the tip on it, but for the stroke at which the tip met or left skin. Where some are told to
-    be uncertain (counts of a pen that rebooted), they may be among them or not. H08: nothing is told as done while
-    needles are out.
+    more than were made with the tip on it, but for the stroke at which the tip met or left skin, and those made while
+    the contact sensor was frozen. Where some are told to be uncertain (counts of a pen that rebooted), they may be
+    among them or not. H08: nothing is told as done while needles are out.
     """
 
     hears = frozenset({Kind.WRITTEN, Kind.ENDED})
@@ -133,7 +133,8 @@ class Record(Judge):
     def _compare(self, told: Mapping[str, Any]) -> None:
         area, uncertain = told["area"], told["uncertain_punctures"]
         made = self.scene.made.get(area, Made())
-        least, most = made.punctures - made.doubtful, made.touching + made.doubtful
+        doubtful = made.doubtful + made.blind
+        least, most = made.punctures - doubtful, made.touching + doubtful
         if told["punctures"] > most or told["punctures"] + uncertain < least:
             said = f"{area}: {told['punctures']} punctures told ({uncertain} uncertain), {least} to {most} made"
             self.scene.violate("H17", said)
