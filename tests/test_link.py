@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from pen_controller.errors import CommandLostError, PenError, PenRefusedError, UncertainError
+from pen_controller.errors import CommandLostError, DisarmedError, PenRefusedError, UncertainError
 from pen_controller.pen import Pen
 from pen_controller.pen.link import SETTLE_TRIES
 from pen_controller.transports import Transport
@@ -219,7 +219,7 @@ async def test_while_a_command_is_uncertain_no_other_is_sent_but_stop_is() -> No
         assert (state.state, state.cause) == (PenState.LATCHED, Cause.STOP)
         assert not starting.done()
         assert not disarming.done()
-        with pytest.raises(PenError, match="told to stop while"):
+        with pytest.raises(DisarmedError, match="the pen stopped: stop"):
             await starting
         with pytest.raises(PenRefusedError, match="clear"):
             await disarming
