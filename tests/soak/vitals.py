@@ -16,9 +16,8 @@ TAKEN_AT = (1 / 8, 1 / 2, 1)
 NOT_STORED = "records that no recorder has"
 MOST_BLOCKS, MOST_IN_USE_MB, MOST_TRACED_MB = 20_000, 4.0, 2.0
 """Growth that is still flat: 2 MB each of small and of large objects, and SQLite's page cache of as much."""
-MOST_RESIDENT_MB = 32.0
-"""What is not in use: the C library keeps it, torn into pieces, in an arena for each of up to 16 threads. With a single
-arena it is 0.1 MB."""
+MOST_RESIDENT_MB = 16.0
+"""In half an hour. What is not in use the C library keeps, torn into pieces, in an arena for each thread."""
 
 
 _MALLINFO2 = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
