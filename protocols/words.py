@@ -31,6 +31,7 @@ class Cause(IntEnum):
     CLAIM_LOST = 12
     BUTTON = 13
     CARTRIDGE_REMOVED = 14
+    FORCE_SENSOR = 15
 
 
 class Result(IntEnum):

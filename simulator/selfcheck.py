@@ -24,6 +24,8 @@ RATE_HOLD_US: Final = 5_000
 """One odd reading is noise; the next control tick confirms it, well within three strokes."""
 STALL_STROKES: Final = 2.0
 """H12: no stroke while two should have ended, which leaves one of the bound of three to come home."""
+FROZEN_US: Final = 500_000
+"""H14: contact is told by the force. Its noise never lets a reading stand for so long, not even at zero in the air."""
 FORCE_HOLD_US: Final = 100_000
 """A tap against bone is shorter than this; pressing too hard is longer."""
 SETTLE_US: Final = 200_000
@@ -87,7 +89,9 @@ class SelfCheck:
         self._crest_um = 0
         self._sleeve_um = self._lowest_um = self._highest_um = float(readings.sleeve_um)
         self._odd_crests = 0
-        self._fast, self._pressed, self._stuck = Held(RATE_HOLD_US), Held(FORCE_HOLD_US), Held(STUCK_US)
+        self._force_mn = readings.force_mn
+        self._fast, self._pressed = Held(RATE_HOLD_US), Held(FORCE_HOLD_US)
+        self._stuck, self._frozen = Held(STUCK_US), Held(FROZEN_US)
         self._turns = False
         """Whether a stroke has ended: the first one may have begun anywhere."""
         self._took_us = math.inf
@@ -155,7 +159,11 @@ class SelfCheck:
 
     def _force(self, now_us: int, readings: Readings) -> Cause:
         pressing = self._pressed.still(now_us, readings.force_mn > self.caps.force_mn)
-        return Cause.OVER_FORCE if pressing else Cause.NONE
+        frozen = self._frozen.still(now_us, readings.force_mn == self._force_mn)
+        self._force_mn = readings.force_mn
+        if pressing:
+            return Cause.OVER_FORCE
+        return Cause.FORCE_SENSOR if frozen else Cause.NONE
 
     @staticmethod
     def _supply(readings: Readings) -> Cause:

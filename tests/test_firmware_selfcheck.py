@@ -239,6 +239,25 @@ def test_pressing_over_the_cap_for_100_ms_stops(force_n: float, for_us: int, cau
     assert pressed(force_n, for_us).state.cause is cause
 
 
+@pytest.mark.hazard("H14")
+@pytest.mark.parametrize("force_n", [0.0, 0.8])
+def test_a_frozen_force_sensor_is_caught(force_n: float) -> None:
+    """In the air, where the reading rests at zero half the time, as well as on skin."""
+    virtual = running(500, 1000)
+    hand = virtual.pen.clinician = StillHand(force_n)  # type: ignore[assignment]  # a stand-in
+    virtual.run(5 * SECOND)
+    assert virtual.state.state is PenState.RUNNING, "a hand that holds still is no fault"
+    virtual.body.force_stuck = True
+    hand.force_n = 1.2
+    frozen_us = virtual.now_us
+    virtual.run(400 * MS)
+    assert virtual.state.state is PenState.RUNNING
+    virtual.run(120 * MS)
+    assert virtual.state.cause is Cause.FORCE_SENSOR
+    assert virtual.body.home_us is not None
+    assert virtual.body.home_us - frozen_us <= 530 * MS
+
+
 def test_taps_do_not_add_up() -> None:
     virtual = running(500, 1000, force_mn=2000)
     hand = virtual.pen.clinician = StillHand()  # type: ignore[assignment]  # a stand-in

@@ -12,6 +12,7 @@ from pen_controller.pen.guard import (
     DEPTH_TOLERANCE_UM,
     FAST_SAMPLES,
     FORCE_HOLD_US,
+    FROZEN_US,
     SETTLE_US,
     STALL_US,
     STUCK_US,
@@ -28,6 +29,7 @@ from tests.running import run
 PERIOD_US = 10_000
 SET = SetPoint(depth_um=1000, rate_dhz=1000)
 GOOD = int(SampleFlag.RUNNING | SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID)
+ON_SKIN = GOOD | int(SampleFlag.CONTACT)
 STILL = int(SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID)
 
 
@@ -177,6 +179,24 @@ def test_a_reading_that_moves_now_and_then_is_not_stuck(grant: Grant) -> None:
     for _ in range(10):
         assert run_.feed(1 + STUCK_US // PERIOD_US, depth_um=1000) is None
         assert run_.feed(1, depth_um=999) is None
+
+
+def test_a_force_that_does_not_move_on_skin_is_seen(grant: Grant) -> None:
+    frozen = Run(grant).settled()
+    assert frozen.feed(FROZEN_US // PERIOD_US, flags=ON_SKIN) is None
+    said = Violation("time with the same force on skin", 1010.0, 1000.0, "ms")
+    assert frozen.feed(1, flags=ON_SKIN) == said
+
+
+def test_a_force_may_rest_in_the_air_and_one_that_moves_now_and_then_is_not_frozen(grant: Grant) -> None:
+    run_ = Run(grant).settled()
+    assert run_.feed(3 * FROZEN_US // PERIOD_US, force_mn=0) is None
+    for _ in range(3):
+        assert run_.feed(FROZEN_US // PERIOD_US, flags=ON_SKIN) is None
+        assert run_.feed(1, flags=ON_SKIN, force_mn=1501) is None
+    assert run_.feed(FROZEN_US // PERIOD_US, flags=ON_SKIN) is None
+    assert run_.feed(1) is None, "off the skin for a moment"
+    assert run_.feed(FROZEN_US // PERIOD_US, flags=ON_SKIN) is None
 
 
 def test_a_shallow_reading_may_rest_at_zero(grant: Grant) -> None:

@@ -8,7 +8,8 @@ import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta, tzinfo
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,8 @@ from pen_controller.journal import Journal, JournalError
 from pen_controller.meanwhile import meanwhile
 from pen_controller.pen import Pen
 from pen_controller.telemetry.publisher import Publisher
-from pen_controller.treatment.outcomes import StoppedError
+from pen_controller.treatment import Treatment
+from pen_controller.treatment.outcomes import RefusedError, StoppedError
 from protocols.messages import AckEvents, Arm, Renew, Start, Stop
 from protocols.words import EventKind, PenState
 from tests.brokers import broker, free_port
@@ -261,6 +263,33 @@ async def test_a_wall_clock_that_jumps_changes_nothing(jump: timedelta, monkeypa
     measured("changed", changed + abs(len(steady) - len(jumping)), of=len(steady))
     assert steady == jumping
     assert len(steady) > 20
+
+
+@pytest.mark.hazard("H15")
+async def test_a_clock_set_back_a_year_makes_no_cartridge_fresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang_up(monkeypatch)
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    async with Journal.open(tmp_path / "journal.sqlite") as journal:
+        await journal.append("laptop", "login", {}, pen="laptop", topic=None)
+    Wall.jumped = timedelta(days=-365)
+    async with (
+        Journal.open(tmp_path / "journal.sqlite") as journal,
+        in_process() as bench,
+        Pen.open(bench.transport()) as pen,
+        Treatment(pen, journal, CONFIG, "fine_lines", 2) as treatment,
+    ):
+        firmware = bench.pen.firmware
+        firmware.cartridge = replace(firmware.cartridge, expiry_days=(yesterday - date(1970, 1, 1)).days)
+        granted = []
+        with contextlib.suppress(RefusedError):
+            granted = [await treatment.check(CHEEK)]
+        measured("starts", len(granted))
+        assert not granted
+        assert [refusal.limit.layer for _, refusal in treatment.refusals] == ["cartridge"]
+        (caution,) = treatment.intake.cautions()
+        assert "clock" in caution.text
 
 
 # --- the broker ------------------------------------------------------------------------------------------------------

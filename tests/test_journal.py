@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -11,6 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,55 @@ async def test_later_changes_of_the_body_do_not_reach_the_record(journal: Journa
     body["areas"].append("eyelid")
     await journal.flush()
     assert journal.read("s1")[0].body == {"areas": ["cheek"]}
+
+
+class Wall(datetime):
+    """A wall clock that can be set."""
+
+    at = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+    @classmethod
+    def now(cls, _: tzinfo | None = None) -> Any:
+        return cls.at
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> type[Wall]:
+    monkeypatch.setattr(Wall, "at", Wall.at)
+    for place in ("journal", "record"):
+        monkeypatch.setattr(f"pen_controller.journal.{place}.datetime", Wall)
+    return Wall
+
+
+@pytest.mark.parametrize("ends", ["killed", "in order"])
+async def test_no_clock_that_is_set_back_makes_a_day_earlier(path: Path, wall: type[Wall], ends: str) -> None:
+    async with Journal.open(path) as journal:
+        assert journal.today() == date(2026, 3, 2)
+        wall.at += timedelta(days=1)
+        assert journal.today() == date(2026, 3, 3)
+        await journal.append("s1", "treatment_begun" if ends == "in order" else "x", {}, pen="p1")
+        wall.at -= timedelta(days=365)
+        assert journal.today() == date(2026, 3, 3), "this program has seen it"
+        if ends == "killed":
+            shutil.copytree(path.parent, path.parent / "killed")
+            path = path.parent / "killed" / path.name
+    async with Journal.open(path) as journal:
+        assert journal.today() == date(2026, 3, 3), "the record has"
+    wall.at += timedelta(days=800)
+    async with Journal.open(path) as journal:
+        assert journal.today() == date(2027, 5, 12)
+
+
+@pytest.mark.parametrize("label", ["", "0", "yesterday", "-4713-11-24", "2026-13-01", "\x00"])
+async def test_a_damaged_label_is_no_day(
+    path: Path, wall: type[Wall], label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pen_controller.journal.journal.utc_now", lambda: label)  # by which checkpoints are signed
+    async with Journal.open(path) as journal:
+        await journal.append("s1", "x", {}, pen="p1")
+    wall.at -= timedelta(days=365)
+    async with Journal.open(path) as journal:
+        assert journal.today() == date(2025, 3, 2)
 
 
 async def test_sequences_are_gap_free_by_session_and_by_what_is_published(path: Path) -> None:

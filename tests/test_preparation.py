@@ -195,26 +195,34 @@ def test_a_case_is_refused_by_name(change: dict[str, Any], why: str) -> None:
 @pytest.mark.parametrize(("days", "warned"), [(27, True), (28, False), (0, True)])
 def test_a_treatment_too_short_ago_is_a_caution(days: int, warned: bool) -> None:
     case = fitted("case", CASE | {"previous_treatment": str(TODAY - timedelta(days=days))})
-    found = cautions(prepared(case), CONFIG, TODAY)
+    found = cautions(prepared(case), CONFIG, TODAY, TODAY)
     assert [one.key for one in found] == ["case"] * warned
     assert all(f"{days} days" in one.text and "28 days" in one.text for one in found)
     assert keys(prepared(case)) == [], "it forbids nothing"
     strict = CONFIG.model_copy(update={"clinic": CONFIG.clinic.model_copy(update={"min_interval_days": days + 1})})
-    assert cautions(prepared(case), strict, TODAY)
+    assert cautions(prepared(case), strict, TODAY, TODAY)
 
 
 @pytest.mark.parametrize(
     ("band", "warned"), [("under_18", True), ("18_21", True), ("22_29", False), ("70_plus", False)]
 )
 def test_an_age_that_was_not_evaluated_is_a_caution(band: str, warned: bool) -> None:
-    found = cautions(prepared(fitted("case", CASE | {"age_band": band})), CONFIG, TODAY)
+    found = cautions(prepared(fitted("case", CASE | {"age_band": band})), CONFIG, TODAY, TODAY)
     assert ["DEN160029" in one.source for one in found] == [True] * warned
 
 
 @pytest.mark.parametrize(("minutes", "warned"), [(19, True), (20, False), (45, False), (46, True)])
 def test_numbing_for_an_unusual_time_is_a_caution(minutes: int, warned: bool) -> None:
     numbed = checked("numbing", {"agent": "lidocaine", "minutes": minutes})
-    assert [one.key for one in cautions(prepared(numbed), CONFIG, TODAY)] == ["checklist.numbing"] * warned
+    assert [one.key for one in cautions(prepared(numbed), CONFIG, TODAY, TODAY)] == ["checklist.numbing"] * warned
+
+
+@pytest.mark.parametrize(("days", "warned"), [(-1, True), (0, False), (1, False)])
+def test_a_clock_behind_the_record_is_a_caution(days: int, warned: bool) -> None:
+    clock = TODAY + timedelta(days=days)
+    found = cautions(prepared(), CONFIG, TODAY, clock)
+    assert [one.key for one in found] == ["cartridge"] * warned
+    assert all(str(clock) in one.text and str(TODAY) in one.text for one in found)
 
 
 # --- the cartridge ---------------------------------------------------------------------------------------------------
@@ -277,7 +285,7 @@ def test_what_is_missing_is_said_in_each_language() -> None:
     assert [one.key for one in german] == ITEMS
     assert Missing("screening.pregnant", "Nicht beantwortet: Schwanger oder stillend?", german[5].source) in german
     young = prepared(fitted("case", CASE | {"age_band": "18_21", "previous_treatment": str(date(2025, 12, 20))}))
-    assert "liegt 12 Tage zurück" in cautions(young, CONFIG, TODAY, language="de")[0].text
+    assert "liegt 12 Tage zurück" in cautions(young, CONFIG, TODAY, TODAY, language="de")[0].text
 
 
 @given(st.sampled_from(ALL))

@@ -11,6 +11,7 @@ from pen_controller.journal import JournalError, Record
 from tests.simulation.clock import Clock, WorldLoop
 from tests.simulation.disk import Disk, VirtualJournal
 from tests.simulation.script import TO_PEN, Act, What
+from tests.simulation.seams import BEGINS
 from tests.simulation.way import Way
 
 FRAMES = [b"\0" + bytes([1 + n % 250]) * (10 + n % 7) + bytes([1 + n // 250]) + b"\0" for n in range(400)]
@@ -171,7 +172,7 @@ async def write(journal: VirtualJournal, kind: str) -> Record:
 @pytest.mark.parametrize(("killed_after_ms", "kept"), [(1, 0), (3, 0), (5, 1)])
 def test_a_killed_program_has_written_what_was_committed_and_no_more(killed_after_ms: float, kept: int) -> None:
     async def test(_: Clock) -> None:
-        disk, written = Disk(seeded()), list[Record]()
+        disk, written = Disk(seeded(), used=BEGINS), list[Record]()
         journal = journal_on(disk, written)
         task = asyncio.create_task(write(journal, "first"))
         await asyncio.sleep(killed_after_ms / 1000)
@@ -188,7 +189,7 @@ def test_a_killed_program_has_written_what_was_committed_and_no_more(killed_afte
 def test_what_is_posted_waits_a_little_and_is_committed_in_order() -> None:
     async def test(_: Clock) -> None:
         written: list[Record] = []
-        journal = journal_on(Disk(seeded()), written)
+        journal = journal_on(Disk(seeded(), used=BEGINS), written)
         for kind in ("one", "two"):
             journal.post("s", kind, {}, pen="PEN-0001")
         assert (await write(journal, "three")).seq == 3
@@ -199,7 +200,7 @@ def test_what_is_posted_waits_a_little_and_is_committed_in_order() -> None:
 
 def test_a_full_disk_ends_the_journal_until_it_is_opened_anew() -> None:
     async def test(_: Clock) -> None:
-        disk, written = Disk(seeded()), list[Record]()
+        disk, written = Disk(seeded(), used=BEGINS), list[Record]()
         journal = journal_on(disk, written)
         disk.full = True
         with pytest.raises(JournalError, match="the disk is full"):

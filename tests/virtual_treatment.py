@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,9 @@ class MemoryJournal(Journal):
             text = json.dumps(body, allow_nan=False)
             number = len(self.records) + 1
             self.records.append(Record(number, session, number, topic, out_seq, kind, pen, pen_t_us, utc_now(), text))
+
+    def today(self) -> date:
+        return datetime.now(UTC).date()
 
     def read(self, session: str, after_seq: int = 0, limit: int = 1000) -> list[Record]:
         return [record for record in self.records if record.session == session and record.seq > after_seq][:limit]

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from datetime import UTC, datetime
 from typing import Self
 
 from pen_controller.clinic.people import Who
@@ -212,7 +211,7 @@ class Desk:
             AnswerError: the case does not fit the configuration; nothing has begun.
             JournalError: it cannot be recorded.
         """
-        fit(case, self.config, datetime.now(UTC).date())
+        fit(case, self.config, self.journal.today())
         async with self._one:
             pen = self._need_pen(who)
             if self.treatment is None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,6 +30,10 @@ BLOCK_RECORDS = 100
 SELECT = "SELECT id, session, seq, topic, out_seq, kind, pen, pen_t_us, wall, body FROM record "  # as of `Record`
 INSERT = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_BLOCK = INSERT + ", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" * (BLOCK_RECORDS - 1)
+NEWEST_DAY = """
+    SELECT max(date(wall)) FROM (SELECT wall FROM checkpoint
+        UNION ALL SELECT wall FROM record WHERE id > (SELECT coalesce(max(record_id), 0) FROM checkpoint))
+    WHERE wall >= '1970'"""
 INSERT_CHECKPOINT = "INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?)"
 
 
@@ -72,6 +77,7 @@ class Journal:
             self._key = _key(path, key_path or journal_key.beside(path))
             self._last_id, self._hash = self.head()
             self._signed_id: int = self._query("SELECT coalesce(max(record_id), 0) FROM checkpoint")[0][0]
+            self._day = self._newest_day()
             self._files = stack.pop_all()
 
     @classmethod
@@ -181,6 +187,20 @@ class Journal:
         if len(genesis) != 1 or not isinstance(hash_, bytes):
             raise JournalError(f"journal {self.path}: {DAMAGED}")
         return chain.Head(record_id, hash_)
+
+    def today(self) -> date:
+        """Return the day by which a cartridge expires, in UTC: the clock's, or a later one that this record has seen.
+
+        So a clock that is set back makes nothing fresh again. The record remembers the days of its checkpoints and of
+        what follows the newest; what it does not remember, nobody knows.
+        """
+        self._day = max(self._day, datetime.now(UTC).date())
+        return self._day
+
+    def _newest_day(self) -> date:
+        """The newest day of the record; a label that damage has made no day of counts for nothing."""
+        newest = self._query(NEWEST_DAY)[0][0]
+        return date.fromisoformat(newest) if newest else date.min
 
     def cursor(self, name: str) -> int:
         """Return the id of the last record that the named publisher is done with; 0 at the beginning."""

@@ -24,7 +24,7 @@ class Record(NamedTuple):
         kind: What happened, in one word.
         pen: Name of the pen.
         pen_t_us: Time of the pen's own clock, in microseconds since its boot.
-        wall: UTC in ISO 8601, a label only: nothing is ordered or decided by it.
+        wall: UTC in ISO 8601, a label: nothing is ordered by it, and nothing decided but by its day (`Journal.today`).
         body_json: JSON object in UTF-8 text: encoded once, stored and published as it is.
     """
 

@@ -25,11 +25,14 @@ CREST_STROKES: Final = 3
 """Strokes after which the deepest of them must have come near the set depth."""
 STUCK_US: Final = 150_000
 """A depth reading that has not moved a micrometre for so long is no reading; three periods at 20 Hz."""
+FROZEN_US: Final = 1_000_000
+"""H14: a force that has not moved for so long with the tip on skin, against which needles beat, is no reading."""
 STALL_US: Final = 150_000
 """No stroke for so long while the pen says it runs: three periods at 20 Hz, the slowest pen."""
 
 _JUDGED: Final = ["t_us", "strokes", "depth_um", "force_mn", "rate_dhz", "flags"]
 _RUNNING: Final = int(SampleFlag.RUNNING)
+_CONTACT: Final = int(SampleFlag.CONTACT)
 _VALID: Final = int(SampleFlag.DEPTH_VALID | SampleFlag.FORCE_VALID)
 
 
@@ -75,6 +78,7 @@ class Guard:
         self._strokes = self._spent_strokes = self._depth_um = self._fast_samples = 0
         self._ran_us = self._still_us = self._stuck_us = 0
         self._pressed_us: int | None = None
+        self._force_mn = self._frozen_us = 0
         self._window_strokes = self._window_crest_um = 0
 
     def expect(self, wanted: SetPoint) -> None:
@@ -104,7 +108,7 @@ class Guard:
                 continue
             self._run(step_us)
             violation = (
-                self._sensors(step_us, flags, depth_um)
+                self._sensors(step_us, flags, depth_um, force_mn)
                 or self._depth(depth_um, turned)
                 or self._rate(rate_dhz)
                 or self._force(step_us, force_mn)
@@ -134,7 +138,7 @@ class Guard:
             self._lowest_um = self._highest_um = self.in_force.depth_um
             self._fastest_dhz = self.in_force.rate_dhz
 
-    def _sensors(self, step_us: int, flags: int, depth_um: int) -> Violation | None:
+    def _sensors(self, step_us: int, flags: int, depth_um: int, force_mn: int) -> Violation | None:
         if flags & _VALID != _VALID:
             return Violation("samples without valid depth or force", 1, 0, "samples")
         self._stuck_us = self._stuck_us + step_us if depth_um == self._depth_um else 0
@@ -142,6 +146,11 @@ class Guard:
         # What is set so shallow may well rest at zero.
         if self._stuck_us > STUCK_US and self._lowest_um > DEPTH_TOLERANCE_UM:
             return Violation("time with the same depth", self._stuck_us / 1000, STUCK_US / 1000, "ms")
+        frozen = flags & _CONTACT and force_mn == self._force_mn
+        self._frozen_us = self._frozen_us + step_us if frozen else 0
+        self._force_mn = force_mn
+        if self._frozen_us > FROZEN_US:
+            return Violation("time with the same force on skin", self._frozen_us / 1000, FROZEN_US / 1000, "ms")
         return None
 
     def _depth(self, depth_um: int, turned: int) -> Violation | None:

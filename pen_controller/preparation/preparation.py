@@ -24,6 +24,7 @@ from pen_controller.preparation.answers import (
 
 PRACTICE = "simulated"
 """The profile of pen that needs no preparation: nobody is treated with it."""
+CLOCK = "project rule: a clock that was set back makes no cartridge fresh"
 RULE = "project rule: no needles without a case and a cartridge that are known"
 AGE_SOURCE = "DEN160029, age 22 and over"
 _YOUNG = ("under_18", "18_21")
@@ -164,8 +165,18 @@ def _cartridge(
         yield "cartridge_needles", RULE, {"label": label.needles, "tag": label.tag.needles}
 
 
-def cautions(preparation: Preparation, config: Config, today: date, *, language: str = "en") -> list[Caution]:
-    """What a person should think of once more, though it forbids nothing."""
+def cautions(
+    preparation: Preparation, config: Config, today: date, clock: date, *, language: str = "en"
+) -> list[Caution]:
+    """What a person should think of once more, though it forbids nothing.
+
+    Args:
+        preparation: what was answered.
+        config: what is asked.
+        today: by which a cartridge expires.
+        clock: the day that the computer's clock says now; `today` cannot be later, unless one of them is wrong.
+        language: of the texts.
+    """
     said, found, case = texts(language), [], preparation.case
     if case and case.previous_treatment:
         days, least = (today - case.previous_treatment).days, config.clinic.min_interval_days
@@ -179,6 +190,8 @@ def cautions(preparation: Preparation, config: Config, today: date, *, language:
         if usual and done and done.value and done.value.minutes and not usual.min <= done.value.minutes <= usual.max:
             figures = done.value.model_dump() | {"min": usual.min, "max": usual.max}
             found.append(Caution(f"checklist.{name}", said["caution.minutes"].format(**figures), usual.source))
+    if clock < today:
+        found.append(Caution("cartridge", said["caution.clock"].format(clock=clock, today=today), CLOCK))
     return found
 
 

@@ -3,7 +3,7 @@
 What is answered stays in the journal: none of it is published.
 """
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 from pen_controller.config import Config, PlanArea
 from pen_controller.config.texts import texts
@@ -85,7 +85,8 @@ class Intake:
 
     def cautions(self, language: str = "en") -> list[Caution]:
         """What forbids nothing, and deserves a second thought."""
-        return prepared.cautions(self.preparation, self._config, self._today, language=language)
+        clock = datetime.now(UTC).date()
+        return prepared.cautions(self.preparation, self._config, self._today, clock, language=language)
 
     async def enter(self, answer: Answer) -> int:
         """Take in an answer: recorded first, and on the disk when this returns.

@@ -71,7 +71,7 @@ class Treatment:
         self.config = config
         self._pen = pen
         self._minutes = Minutes(pen, journal, left.session, (left.boot_id, left.events))
-        self._today = datetime.now(UTC).date()
+        self._today = journal.today()
         self.intake = Intake(self._minutes, pen, config, self._today, preparation, (indication, fitzpatrick))
         """What persons answer: `await treatment.intake.enter(answer)`."""
         self._unseen = Unseen(pen, self._minutes, left.ran)

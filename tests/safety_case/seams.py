@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from pen_controller.clinic.access import Access, Keys
 from pen_controller.clinic.desk import Desk
 from pen_controller.journal import file as journal_file
+from pen_controller.journal import journal
 from pen_controller.pen import Pen
 from pen_controller.pen.link import Link
 from pen_controller.preparation import preparation
@@ -187,6 +189,10 @@ def commands_by_mqtt(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Publisher, "_hear", stop_and_hear)
 
 
+def the_clocks_own_day(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journal.Journal, "today", lambda _: journal.datetime.now(UTC).date())  # type: ignore[attr-defined]
+
+
 def no_triggers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(journal_file, "SCHEMA", re.sub(r"CREATE TRIGGER .*?END;", "", journal_file.SCHEMA, flags=re.DOTALL))
 
@@ -235,6 +241,7 @@ SEAMS: dict[str, Seam] = {
     "over-depth-check": answering("simulator.selfcheck.SelfCheck._depth", 0),
     "drift-check": instead("simulator.selfcheck.DEPTH_STROKES", NEVER),
     "stuck-check": instead("simulator.selfcheck.STUCK_US", NEVER),
+    "frozen-check": instead("simulator.selfcheck.FROZEN_US", NEVER),
     "stall-check": instead("simulator.selfcheck.STALL_STROKES", NEVER),
     "rate-check": instead("simulator.selfcheck.RATE_TOLERANCE", NEVER),
     "other-area-stops": defect("arms-while-running"),
@@ -271,6 +278,7 @@ SEAMS: dict[str, Seam] = {
     "hard-limits": instead("pen_controller.treatment.counts.AreaCount.reached", None),
     "unseen-strokes": answering("pen_controller.treatment.counts.AreaCount.catch_up", None),
     "cartridge-limits": answering("pen_controller.limits._refuse_cartridge", None),
+    "days-go-forward": the_clocks_own_day,
     "preparation": answering("pen_controller.treatment.intake.Intake.refuse", None),
     "cartridge-entered": any_cartridge_for_the_one_entered,
     "stop-at-once": stop_waits_its_turn,

@@ -115,6 +115,7 @@ STOPPED_BY_ANOTHER = _script(_act(What.RIVAL, choice="stop", for_ms=2_000))
 UNPREPARED = _script(prepared=False)
 DISK = _script(_act(What.DISK_FULL, for_ms=2_000))
 DISK_FIRST = _script(_act(What.DISK_FULL, 250, for_ms=2_000))
+SET_BACK = _script(_act(What.CLOCK_JUMP, 0, figure=-365 * 86_400.0), _act(What.CARTRIDGE, 300, choice="expired"))
 YEAR = _script(_act(What.CLOCK_JUMP, figure=365 * 86_400.0))
 
 TAKEN = (
@@ -139,6 +140,8 @@ TAKEN = (
     Taken(("unseen-strokes",), "H17", TWICE_UNSEEN),
     Taken(("cartridge-rules", "cartridge-limits"), "H15", USED),
     Taken(("cartridge-rules", "cartridge-limits"), "H15", EXPIRED),
+    Taken(("days-go-forward",), "H15", SET_BACK),
+    Taken(("days-go-forward",), "H20", SET_BACK),
     Taken(("cartridge-limits", "preparation"), "H15", OTHER_NEEDLES),
     Taken(("use-mark",), "H15", NEXT_PATIENT),
     Taken(("preparation",), "H16", UNPREPARED),

@@ -11,14 +11,16 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pen_controller.journal import Journal, JournalError, Record
-from pen_controller.journal.chain import HASH_BYTES
+from pen_controller.journal.chain import HASH_BYTES, link
 from pen_controller.journal.file import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
-from pen_controller.journal.journal import LINGER_S, _Job
+from pen_controller.journal.journal import INSERT, LINGER_S, _Job
+from pen_controller.report.reading import LAPTOP
 from pen_controller.report.verifying import must_hold
 
 WRITE_MS = 4.0
@@ -26,16 +28,24 @@ WRITE_MS = 4.0
 
 
 class Disk:
-    """What outlives the program: the database and its key. `write_ms` is how long a commit takes."""
+    """What outlives the program: the database and its key. `write_ms` is how long a commit takes.
 
-    def __init__(self, chance: random.Random) -> None:
+    Args:
+        chance: of which key and hashes come.
+        used: the wall time of its first record. A laptop that has a clock which can be set back was used before.
+    """
+
+    def __init__(self, chance: random.Random, used: datetime) -> None:
         self.full = False
         self.write_ms = WRITE_MS
         self.key = Ed25519PrivateKey.from_private_bytes(chance.randbytes(HASH_BYTES))
         self.db = sqlite3.connect(":memory:", isolation_level=None)
         ids = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
         self.db.executescript(f"{SCHEMA} {ids} COMMIT;")
-        self.db.execute("UPDATE genesis SET hash = ?", (chance.randbytes(HASH_BYTES),))
+        genesis = chance.randbytes(HASH_BYTES)
+        self.db.execute("UPDATE genesis SET hash = ?", (genesis,))
+        first = Record(1, LAPTOP, 1, None, None, "login", LAPTOP, None, used.isoformat(), "{}")
+        self.db.execute(INSERT, (*first, link(genesis, first)))
 
     def must_hold(self, _: Path, session: str) -> None:
         """As `verifying.must_hold`, which reads a file: of a copy in one. Raises as that does."""
@@ -70,6 +80,7 @@ class VirtualJournal(Journal):
         self._key = disk.key
         self._last_id, self._hash = self.head()
         self._signed_id = self._query("SELECT coalesce(max(record_id), 0) FROM checkpoint")[0][0]
+        self._day = self._newest_day()
 
     def die(self) -> None:
         """The program is killed: what is not committed by now never will be."""

@@ -12,8 +12,9 @@ from tests.simulation.disk import Disk
 BEGINS = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 """The wall time of every script's beginning."""
 WALL_CLOCKS = (
-    "pen_controller.clinic.desk.datetime",
+    "pen_controller.journal.journal.datetime",
     "pen_controller.journal.record.datetime",
+    "pen_controller.treatment.intake.datetime",
     "pen_controller.treatment.treatment.datetime",
 )
 CHANCES = ("pen_controller.treatment.treatment.secrets",)

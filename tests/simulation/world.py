@@ -12,7 +12,7 @@ from tests.simulation.line import Line
 from tests.simulation.person import Person
 from tests.simulation.program import Program
 from tests.simulation.script import TO_HOST, TO_PEN, Act, Script, What
-from tests.simulation.seams import sealed
+from tests.simulation.seams import BEGINS, sealed
 from tests.simulation.truth import Deed, Kind, Moment
 
 RESTART_MS = 1_000
@@ -63,7 +63,7 @@ class _World:
         loop.set_exception_handler(self._broke)
         self.script, self.clock, self.loop = script, clock, loop
         self.chance = random.Random(f"world {script.seed}")  # noqa: S311  # a simulation, not a secret
-        self.disk = Disk(self.chance)
+        self.disk = Disk(self.chance, used=BEGINS)
         self.jumped_s = 0.0
         self.errors: list[str] = []
         self.weather: dict[str, list[Act]] = {TO_PEN: [], TO_HOST: []}

@@ -16,6 +16,7 @@ from simulator.pen import SimulatedPen
 from simulator.ports import Endpoint
 from tests.simulation.clock import Clock, WorldLoop
 from tests.simulation.disk import Disk, VirtualJournal
+from tests.simulation.seams import BEGINS
 from tests.soak.clinician import CONFIG, FITZPATRICK, INDICATION, ZONE_CM2, Tally, treat
 from tests.soak.vitals import Watch
 
@@ -64,7 +65,7 @@ class FileDisk(Disk):
     """The journal's database in a file, as the product has it: what grows there is no memory."""
 
     def __init__(self, chance: random.Random, path: Path) -> None:
-        super().__init__(chance)
+        super().__init__(chance, used=BEGINS)
         with contextlib.closing(self.db):
             in_file = sqlite3.connect(path, isolation_level=None)
             self.db.backup(in_file)

@@ -66,6 +66,7 @@ function Cartridge() {
     ${cartridge && html`<dl class="facts">${["lot", "expiry", "needles", "udi"].map((key) => html`<div key=${key}>
       <dt>${t(`page.cartridge.${key}`)}</dt><dd>${cartridge[key] ?? t("page.cartridge.not_said")}</dd></div>`)}</dl>`}
     <${Reasons} reasons=${wrong} look="missing" />
+    <${Reasons} reasons=${(treatment.cautions ?? []).filter(({ key }) => key === "cartridge")} look="caution" />
     <p role="status">${t(label ? "page.cartridge.scanned" : "page.cartridge.scan")}</p>
     <details open=${!cartridge || label !== null}><summary>${t("page.cartridge.type")}</summary>
       <${Form} onDone=${enter} say=${t("page.cartridge.do")} key=${label?.udi}><${LabelFields} given=${label ?? {}} /></${Form}></details></section>`;

@@ -3,7 +3,8 @@
 export const ICONS = { idle: "○", ready: "◐", running: "▶", stopped: "■", fault: "▲", lost: "▲", unknown: "?" };
 const LOOKS = { idle: "idle", armed: "ready", running: "running", stopping: "stopped", latched: "stopped", link_lost: "lost" };
 const FAULTS = new Set([
-  "over_depth", "over_rate", "over_force", "stalled", "depth_sensor", "over_temperature", "armed_while_running",
+  "over_depth", "over_rate", "over_force", "stalled", "depth_sensor", "force_sensor", "over_temperature",
+  "armed_while_running",
 ]);
 
 /** Returns { look, word, why }: `word` and `why` are keys of the catalogue; "" where there is nothing to say. */

@@ -19,7 +19,8 @@ const MOST_AREAS = 40;
 const MOST_NOTES = 4;
 const MOVING = new Set(["running", "stopping"]);
 const FAULTS = new Set([
-  "over_depth", "over_rate", "over_force", "stalled", "depth_sensor", "over_temperature", "armed_while_running",
+  "over_depth", "over_rate", "over_force", "stalled", "depth_sensor", "force_sensor", "over_temperature",
+  "armed_while_running",
 ]);
 
 /** What a person reads and sees of each state on the wire: word and look; the look decides icon and colour. */
