@@ -146,17 +146,44 @@ def ble(
 
 @app.command()
 def replay(
-    seed: Annotated[int, typer.Option(min=0, help="Which treatment: area, zone, hand and pen follow from it.")] = 0,
+    file: Annotated[
+        Path | None, typer.Argument(help="A capture that 'pen record' has written; left out, a simulated treatment.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of a capture: TCP port; 0 finds a free one.")] = 0,
+    as_pty: Annotated[bool, typer.Option("--pty", help="Of a capture: behind a pseudo-terminal, and no port.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Of a capture: without the pauses that were between.")] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Which treatment: area, zone, hand and pen follow from it; 0, if left out."),
+    ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Draw path, local density and the course of time into this file, such as out.png."),
+        typer.Option(help="Of a treatment: draw path, density and course of time into this file, such as out.png."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count a simulated treatment, without a pen on a line, and hold what was counted against the truth.
+    """Play what the pen says in a capture, or count a simulated treatment.
 
-    Try it: `pen-sim replay --seed 7 --plot out.png`.
+    A capture is played once, to the first host that comes. It answers nobody: what the host says is dropped, for the
+    pen that could answer is not there. So it is for hosts that listen, as `pen record` does; what a capture holds is
+    shown by `pen decode`. Behind TCP the line then ends, a pseudo-terminal stays silent until the host leaves.
+
+    A treatment needs no line: its pen's samples are counted, and what was counted is held against the truth.
+
+    Try it: `pen-sim replay a.pencap --port 9000`, then `pen record socket://127.0.0.1:9000 b.pencap --decode`; or
+    `pen-sim replay --seed 7 --plot out.png`.
     """
+    if file is None:
+        if port or as_pty or fast:
+            _refuse("--port, --pty and --fast are for a capture: name its file")
+        _count(seed or 0, plot, as_json=as_json)
+    else:
+        if seed is not None or plot:
+            _refuse("--seed and --plot are for a simulated treatment: leave out the file, or them")
+        _play(file, port, as_pty=as_pty, fast=fast, as_json=as_json)
+
+
+def _count(seed: int, plot: Path | None, *, as_json: bool) -> None:
     from simulator import replay as treatments  # noqa: PLC0415  # the only command that needs the controller
 
     seen = treatments.replay(seed)
@@ -177,22 +204,7 @@ def replay(
         print(f"{name:<16}{true:>12}{counted:>12}")
 
 
-@app.command()
-def playback(
-    file: Annotated[Path, typer.Argument(help="A capture that 'pen record' has written.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 finds a free one.")] = 0,
-    as_pty: Annotated[bool, typer.Option("--pty", help="Behind a pseudo-terminal, and no port.")] = False,
-    fast: Annotated[bool, typer.Option("--fast", help="Without the pauses that were between.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Play what the pen says in a capture, once, to the first host that comes.
-
-    It answers nobody: what the host says is dropped, for the pen that could answer is not there. So it is for hosts
-    that listen, as `pen record` does; what a capture holds is shown by `pen decode`. Behind TCP the line then ends,
-    a pseudo-terminal stays silent until the host leaves.
-
-    Try it: `pen-sim playback a.pencap --port 9000`, then `pen record socket://127.0.0.1:9000 b.pencap --decode`.
-    """
+def _play(file: Path, port: int, *, as_pty: bool, fast: bool, as_json: bool) -> None:
     from simulator import playback as captures  # noqa: PLC0415  # only few play one
 
     if as_pty and not has_pseudo_terminals():

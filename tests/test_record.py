@@ -1,4 +1,4 @@
-"""`pen record`, `pen decode` and `pen-sim playback`: processes of their own, on real lines."""
+"""`pen record`, `pen decode` and `pen-sim replay`: processes of their own, on real lines."""
 
 import asyncio
 import contextlib
@@ -126,7 +126,7 @@ async def test_it_ends_when_the_pen_s_line_ends_and_tells_why(tmp_path: Path) ->
 
 def typed(*arguments: str) -> tuple[int, str, str]:
     """Exit status, output and errors of `pen`, or with `sim` of `pen-sim`."""
-    app = pen_sim.app if arguments[0] == "playback" else cli.app
+    app = pen_sim.app if arguments[0] == "replay" else cli.app
     done = CliRunner().invoke(app, [*arguments])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stdout, done.stderr
@@ -172,9 +172,11 @@ def test_of_a_damaged_capture_all_else_is_shown_and_one_line_tells_which(capture
         ("decode {folder}/other.toml", 2, "other.toml: no capture"),
         ("record socket://127.0.0.1:1 {folder}/new.pencap", 3, "nothing listens there"),
         ("record none:// {folder}/new.pencap", 2, "names no pen"),
-        ("playback {folder}/none.pencap", 2, "cannot play"),
-        ("playback {folder}/other.toml", 2, "no capture"),
-        ("playback {folder}/mute.pencap", 2, "the pen says nothing in it, up to line 2"),
+        ("replay {folder}/none.pencap", 2, "cannot play"),
+        ("replay {folder}/other.toml", 2, "no capture"),
+        ("replay {folder}/mute.pencap", 2, "the pen says nothing in it, up to line 2"),
+        ("replay {folder}/mute.pencap --seed 1", 2, "leave out the file"),
+        ("replay --fast", 2, "name its file"),
     ],
 )
 def test_errors_are_one_clear_line(tmp_path: Path, command: str, status: int, words: str) -> None:
@@ -200,7 +202,7 @@ async def test_no_file_is_overwritten(capture: Path) -> None:
 @contextlib.asynccontextmanager
 async def played(file: Path, *options: str) -> AsyncIterator[tuple[Process, Ends, Transport]]:
     """A capture that is played, and a host that listens."""
-    process = await asyncio.create_subprocess_exec(*SIM, "playback", str(file), "--json", *options, **PIPES)
+    process = await asyncio.create_subprocess_exec(*SIM, "replay", str(file), "--json", *options, **PIPES)
     assert process.stdout is not None
     ends, line = Ends(), transport_for(json.loads(await process.stdout.readline())["url"])
     await line.open(ends.receive, ends.lost.append)

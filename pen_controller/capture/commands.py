@@ -60,7 +60,7 @@ def record(
     ended it; no file is overwritten. Exit status 3 if the pen's line ends.
 
     Try it, in three terminals: 'pen-sim tcp --port 9000', 'pen record socket://127.0.0.1:9000 a.pencap --listen 9001',
-    'pen info socket://127.0.0.1:9001'. Then: 'pen decode a.pencap', 'pen-sim playback a.pencap'.
+    'pen info socket://127.0.0.1:9001'. Then: 'pen decode a.pencap', 'pen-sim replay a.pencap'.
     """
     from pen_controller.capture.offers import PtyOffer, TcpOffer
     from pen_controller.transports import transport_for
