@@ -39,6 +39,7 @@ class Person:
         """The cartridge whose label was entered last."""
         self._answered = False
         """Whether all else was answered for this patient."""
+        bench.pen.hold(script.areas[0].area)  # a hand that is on skin is somewhere, also before the first area is begun
 
     # --- the plan ----------------------------------------------------------------------------------------------------
 
