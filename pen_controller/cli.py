@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from pen_controller.config import Config, Plan
 
-DEFAULT_BROKER = "mqtt://127.0.0.1:1883"
 DASHBOARD_PORT = 8420
 
 app = typer.Typer(
@@ -201,7 +200,7 @@ def run(
 
 @app.command()
 def watch(
-    broker: Annotated[str, typer.Option(help=recorder_commands.BROKER_FORMS)] = DEFAULT_BROKER,
+    broker: Annotated[str, typer.Option(help=recorder_commands.BROKER_FORMS)] = recorder_commands.DEFAULT_BROKER,
     site: Annotated[list[str] | None, typer.Option(help="Of this site only; more than once for several.")] = None,
     pen: Annotated[list[str] | None, typer.Option(help="Of this pen only; more than once for several.")] = None,
     kind: Annotated[

@@ -314,10 +314,10 @@ def _refuse_amount(request: Request, delivered: Delivered, limits: dict[str, Lim
 
 
 def _nothing(name: str, asked: object, said: str, source: str = RULE, layer: Layer = "request") -> Refusal:
-    """A refusal that permits nothing: 0 mm."""
+    """A refusal that permits nothing; no figure would be right, so it has no unit."""
     shown = asked if _is_number(asked) else str(asked)
     message = f"{_titled(name)}: {said} ({layer}: {source})"
-    return Refusal(Limit(name, 0.0, "mm", source, layer), shown, message)
+    return Refusal(Limit(name, 0.0, "", source, layer), shown, message)
 
 
 def _outside(where: str, limit: Limit, asked: float, relation: str) -> Refusal:

@@ -40,7 +40,7 @@ def refused(answer: Grant | Refusal | None) -> Refusal:
     assert isinstance(answer, Refusal), answer
     assert answer.limit.name
     assert math.isfinite(answer.limit.value)
-    assert answer.limit.unit
+    assert answer.limit.unit or answer.limit.value == 0, "what permits nothing has no unit"
     assert answer.limit.source
     assert answer.message.endswith(f"({answer.limit.layer}: {answer.limit.source})")
     return answer

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC
+from dataclasses import replace
+from datetime import UTC, date
 from typing import Any, get_args
 
 import pytest
@@ -15,8 +16,11 @@ from pen_controller.report import contents
 from pen_controller.report.blocks import Block, Bullets, Document, Facts, Figure, Heading, Pair, Paragraph, Sheet, Table
 from pen_controller.report.story import Story, told, visible
 from pen_controller.report.words import Words
+from pen_controller.treatment import entries
 from pen_controller.treatment.technique import Fault
 from protocols.words import Cause, PenState
+from tests.authorizing import CHEEK as CHEEK_REQUEST
+from tests.authorizing import TAG, ask, refused
 from tests.lines import CONFIG
 from tests.running import in_virtual_time
 from tests.stories import BY, whole_treatment
@@ -271,3 +275,17 @@ def test_the_words_of_figures() -> None:
     assert german.number(1234.5, 1) == "1234,5"
     assert ENGLISH.moment("2026-11-22T23:30:00.120+00:00") == "2026-11-22 23:30:00+00:00"
     assert german.hertz(905) == "90,5 Hz"
+
+
+@pytest.mark.parametrize("asked", [{"used_by": 41}, {"expires": date(2026, 2, 28)}, None])
+def test_a_refusal_without_a_figure_says_itself_why(asked: dict[str, Any] | None) -> None:
+    refusal = refused(ask(cartridge=asked and replace(TAG, **asked)))
+    body = json.loads(json.dumps(entries.refused(refusal, CHEEK_REQUEST)))
+    assert ENGLISH.said("refusal", body) == refusal.message
+
+
+def test_a_refusal_with_a_figure_says_what_was_asked_and_the_limit() -> None:
+    refusal = refused(ask(replace(CHEEK_REQUEST, depth_mm=2.5)))
+    said = ENGLISH.said("refusal", json.loads(json.dumps(entries.refused(refusal, CHEEK_REQUEST)))) or ""
+    assert "2.5 mm" in said
+    assert "2 mm" in said

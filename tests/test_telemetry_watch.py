@@ -229,6 +229,13 @@ def test_values_without_a_word_for_three_seconds_become_dashes() -> None:
     assert set(stale.values()) == {"-"}
 
 
+def test_a_pen_at_rest_is_shown_between_two_of_its_rare_states() -> None:
+    row = watch._Row()
+    row.take(StatePayload(pen="p1", state="idle"), 100.0, retained=False)
+    assert cells(row, 114.9)["state"] == "idle", "one of its states, 5 s apart, may be lost"
+    assert cells(row, 115.1)["state"] == "-"
+
+
 def test_what_was_retained_is_no_fresh_word() -> None:
     row = watch._Row()
     row.take(STATE, 100.0, retained=True)

@@ -3,16 +3,16 @@
 Hashing takes a fraction of a second on purpose, so everything here that hashes is to be called in a thread.
 """
 
-import os
 import re
 import secrets
-import tempfile
 import threading
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pen_controller.files import save
 
 try:
     from argon2 import PasswordHasher
@@ -170,18 +170,7 @@ class Accounts:
             self._write({**self._accounts, name: self._accounts[name].model_copy(update=update)})
 
     def _write(self, accounts: dict[str, Account]) -> None:
-        """Write all beside the file and put it in its place, so that a crash leaves the old one or the new."""
-        content = _File(accounts=tuple(accounts.values())).model_dump_json(indent=1).encode()
-        handle, beside = tempfile.mkstemp(prefix=self._path.name, dir=self._path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(beside).replace(self._path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+        save(self._path, _File(accounts=tuple(accounts.values())).model_dump_json(indent=1).encode())
         self._accounts = accounts
 
 

@@ -12,7 +12,8 @@ from typing import Self
 from pen_controller.clinic.people import Who
 from pen_controller.clinic.places import Places
 from pen_controller.config import Config, PlanArea
-from pen_controller.journal import Journal
+from pen_controller.errors import PenError
+from pen_controller.journal import Journal, JournalError
 from pen_controller.pen import Pen
 from pen_controller.pen.scan import ask
 from pen_controller.preparation import PRACTICE, Preparation, fit
@@ -21,13 +22,15 @@ from pen_controller.report.verifying import must_hold
 from pen_controller.service import Service
 from pen_controller.treatment import Treatment, recovery
 from pen_controller.treatment.counts import Live
-from pen_controller.treatment.outcomes import StoppedError
+from pen_controller.treatment.outcomes import ClosedError, RefusedError, StoppedError
 from pen_controller.treatment.recovery import ALL
 from protocols.messages import Identity
 from protocols.words import PenState
 
 SETTLE_S = 5.0
 """Longer than the pen takes to stop, and its last word to be counted."""
+_TOLD = (ClosedError, JournalError, PenError, RefusedError, StoppedError)
+"""How an area may end otherwise than in order. Anything else is a fault of this program."""
 Publishing = Callable[[Service], AbstractAsyncContextManager[None]]
 
 
@@ -338,7 +341,10 @@ class Desk:
         except Exception as error:
             if not begun.is_set():
                 raise  # `start` tells
-            self.trouble = str(error)
+            self.trouble = str(error) or type(error).__name__
+            if not isinstance(error, _TOLD):
+                said = {"message": "treating broke off", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(said)
         finally:
             self.live = None
             self.changed()

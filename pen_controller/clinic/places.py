@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from pen_controller.pen.scan import Found, scan
+from pen_controller.pen.scan import NOWHERE, Found, scan
 
 
 class Places:
@@ -29,11 +29,19 @@ class Places:
         """Look for pens; what is found appears in `found`."""
         if not self.scanning:
             self._looking = asyncio.create_task(scan(self.see, hci=self._hci), name="look for pens")
+            self._looking.add_done_callback(self._ended)
 
     def see(self, found: Found) -> None:
         """Know of a place where a pen may be."""
         self.found[found.url] = found
         self._changed()
+
+    def _ended(self, looking: asyncio.Task[None]) -> None:
+        if not looking.cancelled() and (error := looking.exception()):
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            why = f"looking for pens broke off: {str(error) or type(error).__name__}"
+            self.see(Found(NOWHERE, "pens", trouble=why))
 
     async def close(self) -> None:
         """Look no more."""

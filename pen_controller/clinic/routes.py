@@ -207,7 +207,7 @@ class Routes:
         journal = self._laptop.journal
         sessions = [one for one in journal.sessions() if one.session != LAPTOP]
         unended = {recovery.unended(journal, pen) for pen in {one.pen for one in sessions}}
-        return [asdict(one) | {"unended": one.session in unended} for one in reversed(sessions)]
+        return [one._asdict() | {"unended": one.session in unended} for one in reversed(sessions)]
 
     async def answers(self, request: HttpRequest) -> Response:
         """What persons have entered in the treatment under way, or ended last, with the numbers to correct it by."""

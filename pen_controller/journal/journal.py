@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -30,6 +30,13 @@ BLOCK_RECORDS = 100
 SELECT = "SELECT id, session, seq, topic, out_seq, kind, pen, pen_t_us, wall, body FROM record "  # as of `Record`
 INSERT = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_BLOCK = INSERT + ", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" * (BLOCK_RECORDS - 1)
+SESSIONS = """
+    SELECT name, first.pen, records, published, first.wall, last.wall
+    FROM (SELECT session AS name, count(*) AS records, count(out_seq) AS published,
+        min(id) AS first_id, max(id) AS last_id FROM record GROUP BY session)
+    JOIN record AS first ON first.id = first_id
+    JOIN record AS last ON last.id = last_id
+    ORDER BY first_id"""  # as of `SessionInfo`
 NEWEST_DAY = """
     SELECT max(date(wall)) FROM (SELECT wall FROM checkpoint
         UNION ALL SELECT wall FROM record WHERE id > (SELECT coalesce(max(record_id), 0) FROM checkpoint))
@@ -37,8 +44,7 @@ NEWEST_DAY = """
 INSERT_CHECKPOINT = "INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?)"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionInfo:
+class SessionInfo(NamedTuple):
     """What the journal holds of one session: counts, and the wall time of its first and last record."""
 
     session: str
@@ -59,7 +65,7 @@ class _Job:
 
 
 class Journal:
-    """The open journal; made by `Journal.open`. Reading is safe from any thread."""
+    """The open journal; made by `Journal.open`. Reading is safe from any thread, and raises `JournalError`."""
 
     def __init__(self, path: Path, key_path: Path | None = None) -> None:
         self.path = path
@@ -170,14 +176,7 @@ class Journal:
 
     def sessions(self) -> list[SessionInfo]:
         """Return what the journal holds of each session, the oldest first."""
-        sql = """
-            SELECT name, first.pen, records, published, first.wall, last.wall
-            FROM (SELECT session AS name, count(*) AS records, count(out_seq) AS published,
-                min(id) AS first_id, max(id) AS last_id FROM record GROUP BY session)
-            JOIN record AS first ON first.id = first_id
-            JOIN record AS last ON last.id = last_id
-            ORDER BY first_id"""
-        return [SessionInfo(*row) for row in self._query(sql)]
+        return [SessionInfo._make(row) for row in self._query(SESSIONS)]
 
     def head(self) -> chain.Head:
         """Return where the chain of what is durable stands; record 0 is none. Raises `JournalError`."""

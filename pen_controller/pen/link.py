@@ -123,7 +123,7 @@ class Link:
     async def _hello(self, deadline_s: float) -> Identity:
         while (left_s := deadline_s - self._loop.time()) > 0 and self._newer is None:
             try:
-                identity = await self._ask(AskIdentity(), Identity, min(HELLO_EVERY_S, left_s))
+                identity = await self._exchange(AskIdentity(), Identity, min(HELLO_EVERY_S, left_s))
             except TimeoutError:
                 continue
             self._boot_id = identity.boot_id
@@ -182,13 +182,10 @@ class Link:
     async def _ask_or_fail(self, question: Message, kind: type[M]) -> M:
         for _ in range(ASK_TRIES):
             try:
-                return await self._ask(question, kind, ANSWER_S)
+                return await self._exchange(question, kind, ANSWER_S)
             except TimeoutError:
                 continue
         raise LinkError(f"{self._transport.name}: the pen does not answer")
-
-    async def _ask(self, question: Message, kind: type[M], timeout_s: float) -> M:
-        return await self._exchange(question, kind, timeout_s)
 
     async def _answer(self, message: Command, command_id: int) -> Answer:
         return await self._exchange(message, command_id, ANSWER_S)

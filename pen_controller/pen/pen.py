@@ -352,7 +352,7 @@ class Pen:
     # --- what the pen says -------------------------------------------------------------------------------------------
 
     def samples(self) -> Listener[SampleArray]:
-        """Batches of samples (dtype `protocols.messages.SAMPLE`) from now on, until the pen is closed.
+        """Batches of samples (dtype `protocols.samples.SAMPLE`) from now on, until the pen is closed.
 
         The iterator raises `LinkError` when the line is lost; close it when you listen no more. Whoever does not keep
         up (ten seconds) while the needles run stops the pen, and then gets a `PenError`: what nobody watches must not

@@ -199,7 +199,7 @@ class Override(Answer):
 class Correction(Answer):
     """What holds from now on in place of record `of_seq`; a `body` of None takes that one back. Nothing is changed.
 
-    `kind` and `item` are those of the record that is corrected, and need not be given.
+    `kind` and `corrects` (its item) are those of the record that is corrected, and need not be given.
     """
 
     record_kind = "correction"

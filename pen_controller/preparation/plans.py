@@ -15,7 +15,7 @@ import tomli_w
 
 from pen_controller import limits
 from pen_controller.config import Config, Plan, PlanArea, load_plan
-from pen_controller.files import create
+from pen_controller.files import save
 from pen_controller.limits import CartridgeTag, Delivered, Envelope, Limit, Refusal, Request
 
 _NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9][a-z0-9_-]{0,39}")
@@ -154,10 +154,8 @@ class Templates:
         if path.exists() and not replace:
             raise ValueError(f"there is a template {name!r} already: take another name, or replace it")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        half = path.with_suffix(".part")
-        create(half)
-        half.write_bytes(as_toml(plan))
-        return half.replace(path)
+        save(path, as_toml(plan))
+        return path
 
     def remove(self, name: str) -> None:
         """Forget one. Raises `ValueError` if the name is none, `FileNotFoundError` if there is none of it."""

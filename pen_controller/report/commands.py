@@ -220,7 +220,7 @@ def _list(journal: Path, *, as_json: bool) -> None:
 
     found = sessions(journal)
     if as_json:
-        print(json.dumps([asdict(one) for one in found]))
+        print(json.dumps([one._asdict() for one in found]))
     else:
         _show(found)
 

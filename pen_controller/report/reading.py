@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pen_controller.journal import Record, SessionInfo
 from pen_controller.journal.file import APPLICATION_ID, FAILURES, SCHEMA_VERSION, JournalError, check_log
-from pen_controller.journal.journal import SELECT
+from pen_controller.journal.journal import SELECT, SESSIONS
 from pen_controller.journal.record import NAME
 
 LAPTOP = "laptop"
@@ -20,10 +20,8 @@ def sessions(path: Path) -> list[SessionInfo]:
     Raises:
         JournalError: it is not there, is no journal, is of another version, or cannot be read.
     """
-    sql = """SELECT session, pen, count(*), count(out_seq), min(wall), max(wall)
-        FROM record WHERE session != ? GROUP BY session ORDER BY min(id)"""
     with opened(path) as db:
-        return [SessionInfo(*row) for row in db.execute(sql, (LAPTOP,))]
+        return [info for info in map(SessionInfo._make, db.execute(SESSIONS)) if info.session != LAPTOP]
 
 
 def records(path: Path, session: str | None = None) -> list[Record]:

@@ -196,7 +196,7 @@ def _pen_event(words: Words, body: Body) -> str | None:
 
 def _refusal(words: Words, body: Body) -> str:
     limit, asked = body["limit"], body["asked"]
-    if isinstance(asked, str) or limit["name"] == "preparation":
+    if not limit["unit"]:
         return str(body["message"])  # no figure is too much: it says itself what is wanted
     asked = f"{words.figure(asked)} {words.unit(limit['unit'])}"
     area = words.name("area", body["request"]["area"])

@@ -179,7 +179,7 @@ class Publisher:
             except mqtt.AccessError as error:  # it may be put right at the broker, while the pen is at work
                 self._last_error = str(error)
             except Exception as error:  # noqa: BLE001 - telemetry never ends for a fault of its own
-                self._last_error = f"{self._url}: {error or type(error).__name__}"
+                self._last_error = f"{self._url}: {str(error) or type(error).__name__}"
             if self._connected:
                 self._connected, pauses = False, mqtt.pauses()
             with contextlib.suppress(TimeoutError):

@@ -28,7 +28,9 @@ from pen_controller.telemetry.topics import PREFIX, Topic, subscription
 
 RETRY_S = 1.0
 REFRESH_S = 0.25
-STALE_S = 3.0  # live values come at 5 Hz or more
+STALE_S = 3.0  # while needles move, live values come at 5 Hz or more
+STATE_HOLDS_S = 15.0  # a pen at rest says its state every 5 s, as the dashboard takes it
+MOVING = frozenset({"running", "stopping"})
 DASH = "-"
 
 
@@ -180,8 +182,9 @@ class _Row:
             self.live, self.live_s = payload, now_s
 
     def cells(self, now_s: float) -> list[str]:
-        """Return the row's text; what is older than 3 s is no longer true, and becomes a dash."""
-        heard = self.word_s is not None and now_s - self.word_s <= STALE_S
+        """Return the row's text; what is too old is no longer true, and becomes a dash."""
+        holds_s = STALE_S if self.state and self.state.state in MOVING else STATE_HOLDS_S
+        heard = self.word_s is not None and now_s - self.word_s <= holds_s
         state = self.state.state if self.state and heard else DASH
         if self.state and self.state.latch and heard:
             state = f"{state} ({self.state.latch})"

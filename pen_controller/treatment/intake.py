@@ -125,7 +125,7 @@ class Intake:
         if not found:
             return None
         first, others = found[0], f"; {len(found) - 1} more" if found[1:] else ""
-        limit = Limit("preparation", 0.0, "missing", first.source, "preparation")
+        limit = Limit("preparation", 0.0, "", first.source, "preparation")
         return Refusal(limit, len(found), f"Preparation: {first.text}{others} (preparation: {first.source})")
 
     async def _fitted(self, answer: Answer) -> Answer:

@@ -62,50 +62,49 @@ def read(journal: Journal, session: str, *, config: Config, pen: Identity) -> Le
     left = Left(session, interrupted="the program that ran this treatment ended in the midst of it")
     for record in journal.read(session, limit=ALL):
         if reader := _READERS.get(record.kind):
-            try:
-                reader(left, record, config, pen)
-            except KeyError as missing:
-                raise ValueError(f"{session}: the configuration has no {missing} any more; put it back first") from None
+            reader(left, record)
+        elif record.kind == "intent" and record.body["command"] == "arm":
+            _armed(left, record, config, pen)
     return left
 
 
-def _begun(left: Left, record: Record, _: Config, __: Identity) -> None:
+def _begun(left: Left, record: Record) -> None:
     body = record.body
     left.token, left.boot_id = body["treatment"], body["boot_id"]
     left.preparation = None if body.get("practice", True) else Preparation()
 
 
-def _answered(left: Left, record: Record, _: Config, __: Identity) -> None:
+def _answered(left: Left, record: Record) -> None:
     left.preparation = (left.preparation or Preparation()).taking(read_answer(record.kind, record.body))
 
 
-def _skin(left: Left, record: Record, _: Config, __: Identity) -> None:
+def _skin(left: Left, record: Record) -> None:
     left.indication, left.fitzpatrick = record.body["indication"], record.body["fitzpatrick"]
 
 
-def _booted(left: Left, record: Record, _: Config, __: Identity) -> None:
+def _booted(left: Left, record: Record) -> None:
     if left.boot_id != record.body["boot_id"]:
         left.boot_id, left.events = record.body["boot_id"], 0
 
 
-def _event(left: Left, record: Record, _: Config, __: Identity) -> None:
+def _event(left: Left, record: Record) -> None:
     left.events = record.body["number"]
 
 
-def _grant(left: Left, record: Record, _: Config, __: Identity) -> None:
+def _grant(left: Left, record: Record) -> None:
     left.granted[record.body["area"]] = {limit["name"]: Limit(**limit) for limit in record.body["limits"]}
 
 
-def _intent(left: Left, record: Record, config: Config, pen: Identity) -> None:
-    body = record.body
-    if body["command"] != "arm":
-        return
-    if body["area"] not in left.areas:
-        left.areas[body["area"]] = counted(body["area"], body["size_cm2"], body["needles"], config=config, pen=pen)
-    left.areas[body["area"]].hard = left.granted[body["area"]]
+def _armed(left: Left, record: Record, config: Config, pen: Identity) -> None:
+    body, area = record.body, record.body["area"]
+    if area not in left.areas:
+        if area not in config.areas:
+            raise ValueError(f"{left.session}: the configuration has no {area} any more; put it back first")
+        left.areas[area] = counted(area, body["size_cm2"], body["needles"], config=config, pen=pen)
+    left.areas[area].hard = left.granted[area]
 
 
-def _progress(left: Left, record: Record, _: Config, __: Identity) -> None:
+def _progress(left: Left, record: Record) -> None:
     body = record.body
     count = left.areas[body["area"]]
     count.earlier = Given(**body["given"])
@@ -114,27 +113,27 @@ def _progress(left: Left, record: Record, _: Config, __: Identity) -> None:
     left.ran = count if count.pen else None
 
 
-def _pass(left: Left, record: Record, _: Config, __: Identity) -> None:
+def _pass(left: Left, record: Record) -> None:
     count = left.areas[record.body["area"]]
     count.earlier = count.earlier._replace(passes=max(count.earlier.passes, record.body["pass_index"]))
 
 
-def _warning(left: Left, record: Record, _: Config, __: Identity) -> None:
+def _warning(left: Left, record: Record) -> None:
     count = left.areas[record.body["area"]]
     count.warned.add(record.body["limit"]["name"])
     count.warnings.append(record.body["text"])
 
 
-def _closed(left: Left, record: Record, _: Config, __: Identity) -> None:
+def _closed(left: Left, record: Record) -> None:
     left.areas[record.body["area"]].closed = Limit(**record.body["limit"])
 
 
-def _refusal(left: Left, record: Record, _: Config, __: Identity) -> None:
+def _refusal(left: Left, record: Record) -> None:
     body = record.body
     left.refusals.append((body["request"]["area"], Refusal(Limit(**body["limit"]), body["asked"], body["message"])))
 
 
-_READERS: dict[str, Callable[[Left, Record, Config, Identity], Any]] = {
+_READERS: dict[str, Callable[[Left, Record], Any]] = {
     "treatment_begun": _begun,
     "skin": _skin,
     **dict.fromkeys(ANSWERS, _answered),
@@ -143,7 +142,6 @@ _READERS: dict[str, Callable[[Left, Record, Config, Identity], Any]] = {
     "pen_event": _event,
     "earlier_pen_event": _event,
     "grant": _grant,
-    "intent": _intent,
     "progress": _progress,
     "pass": _pass,
     "warning": _warning,

@@ -5,6 +5,7 @@ counts -> journal -> whoever watches. Nothing resumes by itself: after a stop, a
 a person calls `resume`.
 """
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -43,6 +44,7 @@ class Treatment:
         indication: a key of the configuration's indications, of areas that name none; the case's first, if left out.
         fitzpatrick: skin type, 1 to 6; the case's, once it is entered.
         preparation: what was answered already, and the sign that all of it must be (`Intake`); None is practice.
+        left: what a killed program left of it; `restore` reads that.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class Treatment:
         What the pen did meanwhile is counted when the context is entered. A person has to call `resume`.
 
         Raises:
-            ValueError: it is not the last treatment of this pen, or was ended.
+            ValueError: it is not the last treatment of this pen, was ended, or is of areas that are configured no more.
             JournalError: the journal cannot be read.
         """
         left = recovery.read(journal, session, config=config, pen=pen.identity)
@@ -181,7 +183,8 @@ class Treatment:
                 raise StoppedError(str(error)) from error
             raise
         except BaseException as error:
-            self._interrupt(str(error) or "called off")
+            called_off = isinstance(error, asyncio.CancelledError)
+            self._interrupt(str(error) or ("called off" if called_off else type(error).__name__))
             raise
         finally:
             self.running = None
@@ -218,6 +221,7 @@ class Treatment:
         Raises:
             RefusedError: a limit forbids it, and the needles go on as they were; the refusal is recorded.
             PenError: no needles run, or the pen did not take it; whether the needles run on is for `treat` to say.
+            JournalError: it cannot be recorded.
         """
         run = self.running
         if run is None:
@@ -238,6 +242,7 @@ class Treatment:
         Raises:
             RefusedError: a limit forbids it; the refusal is recorded.
             LinkError: the pen does not answer.
+            JournalError: a refusal cannot be recorded.
         """
         await self._settle()
         count = self.areas.get(wanted.area)
@@ -273,6 +278,7 @@ class Treatment:
 
         Raises:
             PenError: the pen cannot be had back.
+            JournalError: it cannot be recorded.
         """
         self.interrupted = self.interrupted or self._pen.stop_reason or "the line was lost"
         await self._pen.reconnect()
@@ -291,6 +297,7 @@ class Treatment:
 
         Raises:
             PenError: the pen is gone, or its latch is another by now.
+            JournalError: it cannot be recorded; the latch stays.
         """
         state = self._pen.state
         seen = {"state": state.state.name.lower(), "cause": state.cause.name.lower()}
