@@ -31,14 +31,20 @@ async def call_off(*tasks: asyncio.Task[Any]) -> None:
 async def meanwhile(work: Coroutine[None, None, None], name: str) -> AsyncIterator[asyncio.Task[None]]:
     """Do work that has no end of its own until the context is left; the task ends earlier only if it fails.
 
+    Its error is raised when the context is left, but not in place of a cancellation: who is called off ends.
+
     Args:
         work: What to do.
         name: Of the task, for who looks at a program that hangs.
     """
     task = asyncio.create_task(work, name=name)
+    called_off = False
     try:
         yield task
+    except asyncio.CancelledError:
+        called_off = True
+        raise
     finally:
         await call_off(task)
-        if not task.cancelled():
+        if not called_off and not task.cancelled():
             task.result()

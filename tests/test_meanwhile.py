@@ -35,6 +35,24 @@ async def test_what_failed_meanwhile_is_raised_at_the_end() -> None:
 
 
 @in_virtual_time
+async def test_what_failed_meanwhile_does_not_take_the_place_of_a_cancellation() -> None:
+    async def fail() -> None:
+        raise ValueError("failed")
+
+    async def work() -> None:
+        with contextlib.suppress(ValueError):
+            async with meanwhile(fail(), "fail"):
+                await asyncio.sleep(1000)
+        await asyncio.sleep(1000)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait({task}, timeout=1)
+    assert task.cancelled()
+
+
+@in_virtual_time
 async def test_who_is_cancelled_while_calling_off_is_so_once_all_has_ended() -> None:
     task = asyncio.create_task(deaf(3))
     await asyncio.sleep(0)

@@ -15,6 +15,8 @@ from tests.simulation.script import TO_HOST, TO_PEN, Act, Script, What
 from tests.simulation.seams import BEGINS, sealed
 from tests.simulation.truth import Deed, Kind, Moment
 
+ENDED_S = 60.0
+"""A killed program's tasks unwind at once, but for those that wait for something that never comes."""
 RESTART_MS = 1_000
 """How long a person takes to start a program again that could not go on."""
 
@@ -86,7 +88,11 @@ class _World:
         self.bench.end()
         for program in self._programs:
             program.kill()
-            await program.ended()
+            try:
+                async with asyncio.timeout(ENDED_S):
+                    await program.ended()
+            except TimeoutError:
+                self.errors.append("a program that was killed goes on")
 
     def _broke(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.errors.append(f"{context['message']}: {context.get('exception')!r}")
