@@ -105,7 +105,7 @@ def link(before: bytes, fields: Sequence[int | str | None]) -> bytes:
 
 
 def is_signed(record_id: int, kind: str) -> bool:
-    """Whether a checkpoint stands behind this record, whatever else was signed."""
+    """Whether a checkpoint stands behind this record, whatever else was signed: the first record of a day, the last."""
     return kind in SIGNED_KINDS or record_id % SIGNED_EVERY == 0
 
 

@@ -37,10 +37,7 @@ SESSIONS = """
     JOIN record AS first ON first.id = first_id
     JOIN record AS last ON last.id = last_id
     ORDER BY first_id"""  # as of `SessionInfo`
-NEWEST_DAY = """
-    SELECT max(date(wall)) FROM (SELECT wall FROM checkpoint
-        UNION ALL SELECT wall FROM record WHERE id > (SELECT coalesce(max(record_id), 0) FROM checkpoint))
-    WHERE wall >= '1970'"""
+NEWEST_CHECKPOINTS = "SELECT * FROM checkpoint ORDER BY wall DESC LIMIT 100"
 INSERT_CHECKPOINT = "INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?)"
 
 
@@ -84,6 +81,7 @@ class Journal:
             self._last_id, self._hash = self.head()
             self._signed_id: int = self._query("SELECT coalesce(max(record_id), 0) FROM checkpoint")[0][0]
             self._day = self._newest_day()
+            self._signed_day = self._day.isoformat()
             self._files = stack.pop_all()
 
     @classmethod
@@ -190,16 +188,16 @@ class Journal:
     def today(self) -> date:
         """Return the day by which a cartridge expires, in UTC: the clock's, or a later one that this record has seen.
 
-        So a clock that is set back makes nothing fresh again. The record remembers the days of its checkpoints and of
-        what follows the newest; what it does not remember, nobody knows.
+        So a clock that is set back makes nothing fresh again. A record that was written while the clock was ahead keeps
+        its day: then another journal has to be begun.
         """
         self._day = max(self._day, datetime.now(UTC).date())
         return self._day
 
     def _newest_day(self) -> date:
-        """The newest day of the record; a label that damage has made no day of counts for nothing."""
-        newest = self._query(NEWEST_DAY)[0][0]
-        return date.fromisoformat(newest) if newest else date.min
+        """The newest day that was signed, as the first record of each is; what damage made of a label is not signed."""
+        newest = map(chain.Checkpoint._make, self._query(NEWEST_CHECKPOINTS))
+        return next((date.fromisoformat(each.wall[:10]) for each in newest if each.holds()), date.min)
 
     def cursor(self, name: str) -> int:
         """Return the id of the last record that the named publisher is done with; 0 at the beginning."""
@@ -314,13 +312,14 @@ class Journal:
         for record in records:
             self._hash = chain.link(self._hash, record)
             rows.append((*record, self._hash))
-            if chain.is_signed(record.id, record.kind):
+            if chain.is_signed(record.id, record.kind) or record.wall[:10] > self._signed_day:
                 checkpoints.append(self._sign(record.id))
         return rows, checkpoints
 
     def _sign(self, record_id: int) -> chain.Checkpoint:
-        self._signed_id = record_id
-        return chain.Checkpoint.sign(self._key, chain.Head(record_id, self._hash), utc_now())
+        wall = utc_now()
+        self._signed_id, self._signed_day = record_id, max(self._signed_day, wall[:10])
+        return chain.Checkpoint.sign(self._key, chain.Head(record_id, self._hash), wall)
 
     def _sign_off(self) -> None:
         """Sign what came after the last checkpoint; where that fails, the next one signs it too."""

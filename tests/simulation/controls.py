@@ -115,7 +115,12 @@ STOPPED_BY_ANOTHER = _script(_act(What.RIVAL, choice="stop", for_ms=2_000))
 UNPREPARED = _script(prepared=False)
 DISK = _script(_act(What.DISK_FULL, for_ms=2_000))
 DISK_FIRST = _script(_act(What.DISK_FULL, 250, for_ms=2_000))
-SET_BACK = _script(_act(What.CLOCK_JUMP, 0, figure=-365 * 86_400.0), _act(What.CARTRIDGE, 300, choice="expired"))
+SET_BACK = _script(
+    _act(What.CLOCK_JUMP, 0, figure=-365 * 86_400.0),
+    _act(What.CRASH, 2_000, for_ms=300),
+    _act(What.CARTRIDGE, 2_200, choice="expired"),
+    seconds=14.0,
+)
 YEAR = _script(_act(What.CLOCK_JUMP, figure=365 * 86_400.0))
 
 TAKEN = (

@@ -17,9 +17,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pen_controller.journal import Journal, JournalError, Record
-from pen_controller.journal.chain import HASH_BYTES, link
+from pen_controller.journal.chain import HASH_BYTES, Checkpoint, Head, link
 from pen_controller.journal.file import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
-from pen_controller.journal.journal import INSERT, LINGER_S, _Job
+from pen_controller.journal.journal import INSERT, INSERT_CHECKPOINT, LINGER_S, _Job
 from pen_controller.report.reading import LAPTOP
 from pen_controller.report.verifying import must_hold
 
@@ -45,7 +45,9 @@ class Disk:
         genesis = chance.randbytes(HASH_BYTES)
         self.db.execute("UPDATE genesis SET hash = ?", (genesis,))
         first = Record(1, LAPTOP, 1, None, None, "login", LAPTOP, None, used.isoformat(), "{}")
-        self.db.execute(INSERT, (*first, link(genesis, first)))
+        head = Head(1, link(genesis, first))
+        self.db.execute(INSERT, (*first, head.hash))
+        self.db.execute(INSERT_CHECKPOINT, Checkpoint.sign(self.key, head, first.wall))
 
     def must_hold(self, _: Path, session: str) -> None:
         """As `verifying.must_hold`, which reads a file: of a copy in one. Raises as that does."""
@@ -81,6 +83,7 @@ class VirtualJournal(Journal):
         self._last_id, self._hash = self.head()
         self._signed_id = self._query("SELECT coalesce(max(record_id), 0) FROM checkpoint")[0][0]
         self._day = self._newest_day()
+        self._signed_day = self._day.isoformat()
 
     def die(self) -> None:
         """The program is killed: what is not committed by now never will be."""
