@@ -51,23 +51,30 @@ def conformance(
     from pen_controller.conformance.run import chosen
     from pen_controller.conformance.wire import BrokenRuleError
     from pen_controller.errors import PenError, UrlError
+    from pen_controller.transports import transport_for
 
-    console = Console(stderr=as_json)
+    seen: list[Outcome] = []
     try:
         checks = chosen(only or ())
+        transport_for(url)  # what is no URL is said before anybody is asked
         if needles and not yes and any(one.needles for one in checks):
             needles = _allowed()
-        report = asyncio.run(_held(url, checks, needles=needles, console=console))
+        report = asyncio.run(_held(url, checks, seen, needles=needles))
     except (UrlError, ValueError) as error:
         fail(Status.BAD_USAGE, error)
     except (PenError, BrokenRuleError) as error:
         fail(Status.NO_PEN, error)
     except KeyboardInterrupt:
+        if not as_json:
+            _show(seen, Console())
         fail(Status.INTERRUPTED, "ended by Ctrl-C; the pen was told to stop")
     if as_json:
         print(json.dumps(_figures(url, report)))
     else:
-        _show(report, console)
+        own = report.identity
+        print(f"{own.serial}: {own.model}, firmware {own.firmware}, at {url}")
+        _show(report.outcomes, Console())
+        print(", ".join(f"{count} {status.value}" for status, count in report.counts.items()))
     if report.failed:
         fail(Status.NO_PEN, f"{len(report.failed)} of {len(report.outcomes)} checks failed")
 
@@ -79,40 +86,43 @@ def _allowed() -> bool:
     return typer.confirm("Run them?", err=True)
 
 
-async def _held(url: str, checks: "list[Check]", *, needles: bool, console: "Console") -> "Report":
+async def _held(url: str, checks: "list[Check]", seen: "list[Outcome]", *, needles: bool) -> "Report":
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from pen_controller.conformance.run import conform
     from pen_controller.transports import transport_for
 
-    with Progress(TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), console=console) as progress:
+    columns, console = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn()), Console(stderr=True)
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=len(checks))
 
         def say(outcome: "Outcome") -> None:
+            seen.append(outcome)
             progress.update(task, advance=1, description=outcome.check.name)
 
         return await conform(transport_for(url), checks, needles=needles, say=say)
 
 
-def _show(report: "Report", console: "Console") -> None:
+def _show(outcomes: "list[Outcome]", console: "Console") -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from pen_controller.conformance.run import CHECKS, Status
     from pen_controller.conformance.unseen import PARTLY, UNSEEN
 
-    colours = {Status.PASSED: "green", Status.FAILED: "bold red", Status.NOT_APPLICABLE: "yellow"}
+    colours = {Status.PASSED: "green", Status.FAILED: "bold red"}
     table = Table("", "rules", "what a pen must do, and what was seen")
-    for one in report.outcomes:
-        colour = colours[one.status]
+    for one in outcomes:
+        colour = colours.get(one.status, "yellow")
         seen = f"\n[{colour}]{escape(one.why)}[/]" if one.why else ""
         table.add_row(f"[{colour}]{one.status.value}[/]", " ".join(one.check.rules), one.check.what + seen)
     console.print(table)
-    if len(report.outcomes) == len(CHECKS):
+    if len(outcomes) == len(CHECKS):
         for rule, why in sorted((UNSEEN | PARTLY).items()):
             part = " in part" if rule in PARTLY else ""
             console.print(f"not seen from here: {rule}{part}: {why}", highlight=False, soft_wrap=True)
-    for one in report.failed:
+    for one in (one for one in outcomes if one.status is Status.FAILED):
         console.print(f"\n[bold red]{one.check.name}[/]: {escape(one.why)}", highlight=False)
         if len(one.traffic) > MOST_SHOWN:
             console.print(f"... {len(one.traffic) - MOST_SHOWN} earlier pieces: see --json", highlight=False)

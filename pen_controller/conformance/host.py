@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from pen_controller.conformance.wire import ANSWER_S, BrokenRuleError, NotApplicableError, Wire, must
+from pen_controller.errors import LinkError
 from pen_controller.meanwhile import meanwhile
 from protocols.messages import (
     WRAP,
@@ -30,7 +31,7 @@ from protocols.messages import (
     State,
     encode,
 )
-from protocols.words import Capability, Cause, EventKind, PenLimit, PenState, Result
+from protocols.words import Capability, Cause, EventKind, PenLimit, PenState, Result, StateFlag
 
 RENEW_S = 0.05
 HOLD_S = 2.0
@@ -57,11 +58,22 @@ class Host:
         self.cartridge: Cartridge
         self.treatment = 0
         self.epoch = self.counter = self.command_id = 0
+        self.has_owned = False
+        """Whether the pen was ours at some time: what it does may be our doing."""
         self.host_id = random.SystemRandom().getrandbits(64)
 
     async def meet(self) -> None:
-        """Ask the pen who it is. Raises `BrokenRuleError` if it does not say."""
+        """Ask the pen who it is; nothing else is said to a pen that another program has.
+
+        Raises:
+            BrokenRuleError: it does not say.
+            LinkError: another program has it, and does not leave.
+        """
         self.identity = await self.ask(AskIdentity(), Identity)
+        if StateFlag.CLAIMED in (await self.state()).flags:
+            await asyncio.sleep(HOLD_S + 0.2)
+            if StateFlag.CLAIMED in (await self.state()).flags:
+                raise LinkError(f"{self.wire.name}: another program has the pen: end what it does there first")
         self.cartridge = await self.ask(AskCartridge(), Cartridge)
         self.treatment = self.cartridge.used_by or random.SystemRandom().getrandbits(31) | 1
 
@@ -171,7 +183,7 @@ class Host:
         self.next_id()
         answer = await self.answer(self.claiming(seen_epoch))
         if answer.result is Result.OK:
-            self.epoch = self.wire.epoch
+            self.epoch, self.has_owned = self.wire.epoch, True
         return answer
 
     def claiming(self, seen_epoch: int | None = None) -> Claim:

@@ -1,6 +1,7 @@
 """Runs the checks on a pen, one after the other, each from the same beginning."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -28,6 +29,7 @@ class Status(Enum):
     PASSED = "pass"
     FAILED = "fail"
     NOT_APPLICABLE = "not applicable"
+    NOT_RUN = "not run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,12 @@ class Report:
     identity: Identity
     cartridge: Cartridge
     outcomes: list[Outcome]
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """How many checks came out how, where any did."""
+        counted = Counter(outcome.status for outcome in self.outcomes)
+        return {status: counted[status] for status in Status if counted[status]}
 
     @property
     def failed(self) -> list[Outcome]:
@@ -79,8 +87,11 @@ async def conform(
         needles: whether its needles may run, in the air.
         say: is told each outcome as it comes.
 
+    Returns:
+        All outcomes. A check in which the line is lost has failed, and those after it are not run.
+
     Raises:
-        LinkError: the line does not open, or is lost.
+        LinkError: the line does not open, or another program has the pen.
         BrokenRuleError: nobody there says who it is.
     """
     wire = Wire(transport)
@@ -104,6 +115,8 @@ async def conform(
 
 
 async def _outcome(one: Check, host: Host, *, needles: bool) -> Outcome:
+    if host.wire.lost is not None:
+        return Outcome(one, Status.NOT_RUN, host.wire.lost)
     if one.needles and not needles:
         return Outcome(one, Status.NOT_APPLICABLE, "needles were not to run")
     try:
@@ -114,7 +127,7 @@ async def _outcome(one: Check, host: Host, *, needles: bool) -> Outcome:
             await one.run(host)
     except NotApplicableError as reason:
         return Outcome(one, Status.NOT_APPLICABLE, str(reason))
-    except BrokenRuleError as seen:
+    except (BrokenRuleError, LinkError) as seen:
         return Outcome(one, Status.FAILED, str(seen), tuple(host.wire.traffic))
     except TimeoutError:
         return Outcome(one, Status.FAILED, f"not done within {CHECK_S:g} s", tuple(host.wire.traffic))
@@ -122,7 +135,12 @@ async def _outcome(one: Check, host: Host, *, needles: bool) -> Outcome:
 
 
 async def _leave(host: Host) -> None:
-    """Leave the pen at rest and unclaimed. One that cannot be is told to stop, which latches it."""
+    """Leave the pen at rest and unclaimed. One that cannot be is told to stop, which latches it.
+
+    A pen that never was ours is left alone: another program may be treating with it.
+    """
+    if not host.has_owned:
+        return
     try:
         async with asyncio.timeout(CHECK_S):
             await host.reset()

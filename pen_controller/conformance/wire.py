@@ -60,12 +60,13 @@ class Wire:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
-        self._lost: str | None = None
+        self.lost: str | None = None
+        """Why the line is over; None while it stands."""
         self._began_s = self._loop.time()
 
     async def open(self) -> None:
         """Open the line. Raises `LinkError`."""
-        self._lost = None
+        self.lost = None
         await self._transport.open(self._receive, self._lose)
 
     async def close(self) -> None:
@@ -97,8 +98,8 @@ class Wire:
         try:
             async with asyncio.timeout(within_s):
                 while (found := seen()) is None:
-                    if self._lost is not None:
-                        raise LinkError(f"{self.name}: {self._lost}")
+                    if self.lost is not None:
+                        raise LinkError(f"{self.name}: {self.lost}")
                     self._news.clear()
                     await self._news.wait()
                 return found
@@ -117,7 +118,7 @@ class Wire:
         self.traffic.append(Piece(round((at_s - self._began_s) * 1e6), to_pen, data, what))
 
     def _lose(self, why: str) -> None:
-        self._lost = why
+        self.lost = why
         self._news.set()
 
     def _receive(self, data: bytes) -> None:
