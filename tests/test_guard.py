@@ -188,6 +188,15 @@ def test_a_force_that_does_not_move_on_skin_is_seen(grant: Grant) -> None:
     assert frozen.feed(1, flags=ON_SKIN) == said
 
 
+@pytest.mark.parametrize("force_mn", [0, 1, 1500])
+def test_a_force_that_never_moved_since_the_start_is_seen_as_soon(grant: Grant, force_mn: int) -> None:
+    """The first sample is not held against one before it, whatever it is."""
+    frozen = Run(grant)
+    assert frozen.feed(1 + FROZEN_US // PERIOD_US, flags=ON_SKIN, force_mn=force_mn) is None
+    said = Violation("time with the same force on skin", 1010.0, 1000.0, "ms")
+    assert frozen.feed(1, flags=ON_SKIN, force_mn=force_mn) == said
+
+
 def test_a_force_may_rest_in_the_air_and_one_that_moves_now_and_then_is_not_frozen(grant: Grant) -> None:
     run_ = Run(grant).settled()
     assert run_.feed(3 * FROZEN_US // PERIOD_US, force_mn=0) is None

@@ -93,11 +93,12 @@ async def test_no_journal_that_was_cut_off_passes_for_a_shorter_one(
     assert NOBODY not in await reported(bench, closed, [Damage("", at, None) for at in cuts])
 
 
-async def test_a_damaged_key_is_no_key_or_another_one(bench: Bench, closed: Files, chance: random.Random) -> None:
-    damages = [Damage(".key", at, chance.randrange(8)) for at in range(len(closed[".key"]))]
+async def test_a_damaged_key_is_no_key_or_another_one(bench: Bench, closed: Files) -> None:
+    """Every bit of it: some make no key of the file, one the name of another kind of key."""
+    damages = [Damage(".key", at, bit) for at in range(len(closed[".key"])) for bit in range(8)]
     cuts = [Damage(".key", at, None) for at in range(len(closed[".key"]) - 1)]
     counts = await reported(bench, closed, damages + cuts)
-    assert counts[NOBODY] < 10, "line ends, and bits that no key is made of"
+    assert counts[NOBODY] <= len(damages) // 90, "line ends, and bits that no key is made of"
 
 
 async def test_no_damaged_log_passes_for_a_shorter_one(bench: Bench, killed: Files, chance: random.Random) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pen_controller.config import PlanArea
 from simulator import profiles
 from tests.simulation.__main__ import first_of_each, shrunk, summary, table
+from tests.simulation.person import Person
 from tests.simulation.script import MAKERS, PROVOKED_BY, Act, Script, What, generate
 from tests.simulation.shrink import shrink
 from tests.simulation.truth import Deed, Kind
@@ -214,6 +215,19 @@ def test_shrinking_gives_the_same_each_time_and_ends() -> None:
     assert short == shrink(MIXED, fails)
     assert [act.what for act in short.acts] == [What.CRASH, What.RIVAL]
     assert shrink(MIXED, lambda _: False) == MIXED
+    assert all(act.at_ms <= 1 and act.for_ms <= 1 for act in short.acts), "as early and as short as it fails"
+    assert short.seconds == 1
+
+
+def test_an_error_that_nobody_expects_is_a_finding_with_its_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fall_over(*_: object) -> None:
+        raise ZeroDivisionError("by a person")
+
+    monkeypatch.setattr(Person, "do", fall_over)
+    script = MIXED.model_copy(update={"acts": (Act(at_ms=3_000, what=What.STOP),)})
+    ((kept, violation),) = judge(script).violations
+    assert (kept, violation.hazard) == (script, "broke")
+    assert "by a person" in violation.said
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -235,6 +249,24 @@ def test_the_command_judges_many_and_says_so(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "times real time on one core" in done.stdout
     assert "H25" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("--steps 0", "more than 0"),
+        ("--steps nan", "more than 0"),
+        ("--jobs 0", "more than 0"),
+        ("--failed nowhere", "is no folder"),
+        ("--script nowhere.json", "nowhere.json"),
+        ("--script pyproject.toml", "pyproject.toml"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_run(wrong: str, said: str) -> None:
+    done = command(*wrong.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_command_replays_a_script_from_its_file(tmp_path: Path) -> None:

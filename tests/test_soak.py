@@ -1,11 +1,12 @@
 """Ten minutes of the soak, and that a soak can fail. Hours of it: `python -m tests.soak --help`."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
-from tests.soak.__main__ import missed
-from tests.soak.clinician import Tally
+from tests.soak.__main__ import main, missed
+from tests.soak.clinician import PLAN, Tally
 from tests.soak.virtual import Soak
 from tests.soak.vitals import NOT_STORED, Vitals, Watch
 
@@ -29,6 +30,29 @@ def test_on_a_line_that_loses_a_quarter_the_needles_stop_and_the_person_goes_on(
 
 
 STEADY = Vitals(0.0, 100.0, 20.0, 400_000, 50.0, tasks=3, files=10, journal_mb=1.0, records=100)
+WHOLE = Tally(treatments=2, areas=2 * len(PLAN))
+
+
+@pytest.mark.parametrize(
+    ("tally", "said"),
+    [
+        (Tally(), "0 areas of 0 treatments"),
+        (Tally(treatments=2, areas=3), "3 areas of 2 treatments"),
+        (Tally(2, 3, Counter({"too deep": 1})), "3 areas of 2 treatments, left: 1 x too deep"),
+    ],
+)
+def test_a_soak_that_treats_nobody_or_leaves_an_area_is_missed(tally: Tally, said: str) -> None:
+    assert missed(tally, Watch(1.0, [STEADY, STEADY, STEADY]), {}) == [said]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["--virtual-hours 0", "--virtual-hours -1", "--virtual-hours nan", "--real-minutes 1 --pens 0"]
+)
+def test_a_soak_of_nothing_is_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["soak", *wrong.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
 
 
 @pytest.mark.parametrize(
@@ -43,10 +67,10 @@ STEADY = Vitals(0.0, 100.0, 20.0, 400_000, 50.0, tasks=3, files=10, journal_mb=1
     ],
 )
 def test_what_grows_is_a_bar_that_is_missed(end: dict[str, float], said: str) -> None:
-    assert missed(Tally(), Watch(1.0, [STEADY, STEADY, replace(STEADY, **end)]), {}) == [said]  # type: ignore[arg-type]  # fields by name
+    assert missed(WHOLE, Watch(1.0, [STEADY, STEADY, replace(STEADY, **end)]), {}) == [said]  # type: ignore[arg-type]  # fields by name
 
 
 def test_what_grows_as_it_should_is_none() -> None:
     grown = replace(STEADY, journal_mb=100.0, records=100_000, resident_mb=101.0)
-    assert missed(Tally(), Watch(1.0, [STEADY, STEADY, grown]), {NOT_STORED: 0}) == []
-    assert missed(Tally(), Watch(1.0, [STEADY, STEADY, grown]), {NOT_STORED: 2}) == [f"2 {NOT_STORED}"]
+    assert missed(WHOLE, Watch(1.0, [STEADY, STEADY, grown]), {NOT_STORED: 0}) == []
+    assert missed(WHOLE, Watch(1.0, [STEADY, STEADY, grown]), {NOT_STORED: 2}) == [f"2 {NOT_STORED}"]

@@ -1,6 +1,7 @@
 """Work behind the back of the event loop: a disk or a screen that is stuck must not keep a STOP waiting."""
 
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -54,3 +55,5 @@ class Behind:
                     self._work(entry)
                 except OSError as error:
                     self._failed = error
+                    why = error.strerror or error
+                    print(f"pen: {self._name} has failed: {why}; the line goes on", file=sys.stderr, flush=True)

@@ -33,8 +33,9 @@ async def recording(
     """
 
     def write(line: str) -> None:
-        output.write(line.encode())
-        output.flush()
+        left = line.encode()
+        while left:
+            left = left[output.write(left) :]
 
     writing = Behind(lambda entry: write(line_of(entry)), f"writing {file}")
 
@@ -43,7 +44,7 @@ async def recording(
         hear(entry)
 
     async with Tap(pen, offer, tell) as tap:
-        with file.open("xb") as output:
+        with file.open("xb", buffering=0) as output:
             write(header(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", kind))
             with writing:
                 yield tap

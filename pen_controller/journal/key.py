@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -51,7 +51,7 @@ def public_key(source: str) -> bytes:
 def _public(pem: bytes, instead: str) -> bytes:
     try:
         key = serialization.load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InternalError) as error:
         raise ValueError(instead) from error
     if isinstance(key, Ed25519PublicKey):
         return key.public_bytes_raw()
@@ -61,6 +61,6 @@ def _public(pem: bytes, instead: str) -> bytes:
 def _private(pem: bytes) -> Ed25519PrivateKey | None:
     try:
         key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):  # TypeError: it has a password
         return None
     return key if isinstance(key, Ed25519PrivateKey) else None

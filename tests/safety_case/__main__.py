@@ -104,7 +104,9 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     console = Console(stderr=True)
     ran = run_tests(asked.only, console, quick=asked.quick, at_a_time=asked.n)
-    tally = many(0, asked.steps, asked.n, None, console) if asked.steps else Tally()
+    tally = Tally()
+    if asked.steps:
+        many(tally, 0, asked.steps, asked.n, None, console)
     judgement = judge(load(), ran, simulated=tally.measured, whole=not asked.quick)
     for script, violation in tally.violations:
         judgement.problems.append(f"{violation.hazard}: seed {script.seed} of the simulation: {violation.said}")

@@ -12,6 +12,7 @@ that runs it again is printed.
 
 import argparse
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -30,6 +31,8 @@ from tests.simulation.verdict import Tally, judge, judge_all
 from tests.simulation.world import run
 
 SEEDS_AT_ONCE = 8
+MOST_STEPS = 1e12
+INTERRUPTED = 130
 QUIET = frozenset({Kind.RENEWAL_ARRIVED, Kind.WRITTEN})
 
 
@@ -47,11 +50,23 @@ def main() -> int:
     parser.add_argument("--failed", type=Path, default=Path(), help="folder for shrunk scripts that fail")
     options = parser.parse_args()
     console = Console(soft_wrap=True)
+    if not 0 < options.steps < MOST_STEPS or options.jobs < 1:
+        parser.error("give more than 0 steps and jobs")
+    if not options.failed.is_dir():
+        parser.error(f"--failed: {options.failed} is no folder")
     if options.script is not None:
-        return replay(Script.model_validate_json(options.script.read_text("utf-8")), console)
+        try:
+            script = Script.model_validate_json(options.script.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            parser.error(f"--script: {options.script}: {error}")
+        return replay(script, console)
     if options.seed is not None:
         return replay(generate(options.seed, options.hazard), console)
-    tally = many(options.first, options.steps, options.jobs, options.hazard, console)
+    tally = Tally()
+    try:
+        many(tally, options.first, options.steps, options.jobs, options.hazard, console)
+    except KeyboardInterrupt:
+        console.print("ended by Ctrl-C; so far:")
     console.print(table(tally))
     console.print(summary(tally))
     for script, violation in tally.violations:
@@ -60,6 +75,8 @@ def main() -> int:
         path = options.failed / f"simulation-{violation.hazard}-{script.seed}.json"
         path.write_text(shrunk(script, violation.hazard).model_dump_json(indent=1), "utf-8")
         console.print(f"replay: python -m tests.simulation --script {path}")
+    if tally.steps < options.steps:
+        return INTERRUPTED
     return 1 if tally.violations else 0
 
 
@@ -94,10 +111,14 @@ class _Teller:
         self._console.print(f"{t_us / 1e6:10.4f} s  {what:17} {how}", markup=False, highlight=False)
 
 
-def many(first: int, steps: float, jobs: int, hazard: str | None, console: Console) -> Tally:
-    """Judge scripts from a seed on, until so many steps are judged."""
-    tally, seeds = Tally(), count(first, SEEDS_AT_ONCE)
-    with ProcessPoolExecutor(jobs) as pool, Progress(console=console, transient=True) as progress:
+def many(tally: Tally, first: int, steps: float, jobs: int, hazard: str | None, console: Console) -> None:
+    """Judge scripts from a seed on, until so many steps are judged, and add up what they come to."""
+    seeds = count(first, SEEDS_AT_ONCE)
+    with (
+        # Ctrl-C is for the one who waits; who judges ends with what is under way.
+        ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool,
+        Progress(console=console, transient=True) as progress,
+    ):
         task = progress.add_task("steps", total=steps)
         waiting: set[Future[Tally]] = set()
         while tally.steps < steps or waiting:
@@ -108,7 +129,6 @@ def many(first: int, steps: float, jobs: int, hazard: str | None, console: Conso
                 tally.add(each.result())
             said = f"{tally.scripts} scripts, {len(tally.violations)} violations"
             progress.update(task, completed=min(tally.steps, steps), description=said)
-    return tally
 
 
 def _batch(first: int, hazard: str | None) -> Tally:

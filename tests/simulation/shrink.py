@@ -14,10 +14,13 @@ def shrink(script: Script, fails: Fails) -> Script:
         script: one that fails.
         fails: whether a script still fails in the same way.
     """
-    for shorter in (_sooner, _fewer_acts, _fewer_areas, _simpler_acts):
-        while (found := next(filter(fails, shorter(script)), None)) is not None:
-            script = found
-    return script
+    while True:
+        before = script
+        for shorter in (_sooner, _fewer_acts, _fewer_areas, _simpler_acts):
+            while (found := next(filter(fails, shorter(script)), None)) is not None:
+                script = found
+        if script == before:
+            return script
 
 
 def _sooner(script: Script) -> Iterator[Script]:
@@ -52,6 +55,7 @@ def _simpler(act: Act) -> Iterator[Act]:
     changes: tuple[dict[str, object], ...] = (
         {"chance": 1.0},
         {"for_ms": act.for_ms // 2},
+        {"at_ms": act.at_ms // 2},
         {"at_ms": act.at_ms // 100 * 100},
     )
     for change in changes:

@@ -57,11 +57,12 @@ class _Watch:
 
     def __init__(self, oracle: Oracle) -> None:
         self.see_it, self.note_it = oracle.see, oracle.note
-        self.steps = 0
+        self.steps = self.t_us = 0
         self.kinds: Counter[Kind] = Counter()
 
     def see(self, moment: Moment) -> None:
         self.steps += 1
+        self.t_us = moment.t_us
         self.see_it(moment)
 
     def note(self, deed: Deed) -> None:
@@ -108,10 +109,10 @@ def judge(script: Script) -> Tally:
     watch = _Watch(oracle)
     try:
         run(script, watch)
-    except Exception as error:
-        error.add_note(f"in the script {script.model_dump_json()}")
-        raise
-    found = oracle.finish() + _jumped(script)
+        found = oracle.finish() + _jumped(script)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the script is to be kept, made short and replayed
+        said = f"{type(error).__name__}: {error}"
+        found = [*oracle.finish(), Violation("broke", watch.t_us, said.partition("\n")[0])]
     return Tally(
         scripts=1,
         steps=watch.steps,

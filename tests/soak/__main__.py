@@ -19,10 +19,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.soak.clinician import Tally
+from tests.soak.clinician import PLAN, Tally
 from tests.soak.vitals import NOT_STORED, Watch
 
 MOST_FALSE_STOPS = 1
+MOST = 1e6
+"""Hours or minutes: less than for ever."""
 
 
 Outcome = tuple[Tally, Watch, dict[str, float]]
@@ -46,6 +48,9 @@ def _real(options: argparse.Namespace) -> Outcome:
 def missed(tally: Tally, watch: Watch, figures: dict[str, float]) -> list[str]:
     """Return which bars are missed, in words."""
     said = list(watch.missed())
+    if tally.left or not tally.areas or tally.areas != tally.treatments * len(PLAN):
+        left = "; ".join(f"{count} x {why}" for why, count in tally.left.items())
+        said.append(f"{tally.areas} areas of {tally.treatments} treatments{left and ', left: '}{left}")
     if tally.false_stops > MOST_FALSE_STOPS:
         said.append(f"{tally.false_stops} stops that nobody asked for")
     if lost := figures.get(NOT_STORED):
@@ -67,6 +72,8 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="measure Python's objects too; takes twice as long")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args()
+    if not 0 < (options.virtual_hours or options.real_minutes or 0) < MOST or options.pens < 1:
+        parser.error("give more than 0 hours, minutes and pens")
     if options.trace:
         tracemalloc.start()
     tally, watch, more = (_virtual if options.virtual_hours else _real)(options)
