@@ -345,3 +345,20 @@ class Agreeing:
 
 def plan_of(*areas: PlanArea) -> Plan:
     return Plan(title="t", indication="fine_lines", fitzpatrick=2, areas=areas)
+
+
+@in_virtual_time
+async def test_what_was_counted_by_a_frozen_force_sensor_is_told_as_uncertain() -> None:
+    journal = MemoryJournal()
+    async with bench_of() as bench, treating(bench, journal, config=ROOMY) as now:
+        treat = asyncio.create_task(now.treatment.treat(CHEEK))
+        await now.strokes(100)
+        bench.pen.body.force_stuck = True
+        with pytest.raises(StoppedError, match="force sensor"):
+            await treat
+        (count,) = now.treatment.summaries()
+        assert CHEEK.rate_hz * 0.5 * NEEDLES <= count["uncertain_punctures"] <= CHEEK.rate_hz * 0.6 * NEEDLES
+        strokes, in_contact = now.truth()
+        assert count["strokes"] == strokes
+        assert count["punctures"] == in_contact * NEEDLES
+        assert [body["reason"] for body in journal.bodies("counts_uncertain")] == ["the force sensor was frozen"]

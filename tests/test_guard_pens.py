@@ -83,6 +83,10 @@ def press(body: Body) -> None:
     body.touch = heavily  # type: ignore[method-assign]  # the fault
 
 
+def freeze(body: Body) -> None:
+    body.force_stuck = True
+
+
 FAULTS: list[tuple[Callable[[Body], None], str]] = [
     (drift, "depth away from the set depth"),
     (far_too_deep, "depth: "),
@@ -90,6 +94,7 @@ FAULTS: list[tuple[Callable[[Body], None], str]] = [
     (runaway, "rate"),
     (stall, "time without a stroke|time with the same depth"),
     (press, "force"),
+    (freeze, "time with the same force on skin"),
 ]
 
 

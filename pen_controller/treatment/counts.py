@@ -34,7 +34,8 @@ class PenCounters(NamedTuple):
 class Given(NamedTuple):
     """What adds up over runs. A stroke in contact times needles is a puncture.
 
-    `uncertain_strokes` is the most that may have been made in contact beyond those counted, by a pen that rebooted.
+    `uncertain_strokes` is the most that may have been made in contact beyond those counted, by a pen that rebooted, or
+    while its force sensor was frozen.
     """
 
     passes: int = 0
@@ -128,10 +129,14 @@ class AreaCount:
 
     def lose(self, unseen_s: float) -> int:
         """The pen rebooted, and what it did for `unseen_s` at most is lost; return the most strokes that it can be."""
-        most = math.ceil(self.rate_hz * RATE_TOLERANCE * unseen_s) + STOPPING_STROKES
+        self.pen = None
+        return self.doubt(unseen_s)
+
+    def doubt(self, seconds: float) -> int:
+        """Nobody knows what was made in contact for so long; return the most strokes beyond those counted."""
+        most = math.ceil(self.rate_hz * RATE_TOLERANCE * seconds) + STOPPING_STROKES
         most = max(0, min(most, self.strokes_left))
         self.earlier = self.earlier._replace(uncertain_strokes=self.earlier.uncertain_strokes + most)
-        self.pen = None
         return most
 
     def _numbered(self, finished: Finished) -> Finished:

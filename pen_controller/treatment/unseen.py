@@ -4,9 +4,12 @@ from pen_controller.pen import BLIND_S, Pen
 from pen_controller.pen.home import sample_at_home
 from pen_controller.treatment.counts import AreaCount, PenCounters
 from pen_controller.treatment.minutes import Minutes
+from protocols.words import Cause
 
 START_S = 1.0
 """How long the outcome of a start may be unknown."""
+FROZEN_S = 0.5
+"""So long a pen may count by a frozen force sensor before it stops (the cause FORCE_SENSOR)."""
 PROGRESS_S = 0.5
 """How often the record says how far a run has come."""
 
@@ -53,6 +56,8 @@ class Unseen:
             (home,) = await sample_at_home(self._pen)
             now = PenCounters(boot_id, int(home["strokes"]), int(home["contact_strokes"]))
             area.catch_up(now, self._pen.state.deepest_um)
+            if self._pen.state.cause is Cause.FORCE_SENSOR:
+                self._tell("the force sensor was frozen", FROZEN_S, area.doubt(FROZEN_S))
         self.area = None
         return area
 
@@ -62,6 +67,10 @@ class Unseen:
         if area is None:
             return
         unseen_s = self._most_s + self._pen.identity.lease_ms / 1000
-        strokes = area.lose(unseen_s)
+        self._tell(why, unseen_s, area.lose(unseen_s))
+
+    def _tell(self, why: str, unseen_s: float, strokes: int) -> None:
+        assert self.area is not None  # noqa: S101 - both callers have looked
+        area = self.area
         body = {"area": area.area, "reason": why, "unseen_s": unseen_s, "rate_hz": area.rate_hz}
         self._minutes.post("counts_uncertain", body | {"most_punctures": strokes * area.zone.needles})

@@ -95,6 +95,7 @@ TOO_DEEP = _script(_act(What.TOO_MUCH, 250, figure=2.0), model="exceed")
 DRIFT = _script(_act(What.DRIFT, figure=300.0))
 MOTOR = _script(_act(What.STALL, for_ms=1_000))
 RUNAWAY = _script(_act(What.RUNAWAY, figure=1.3, for_ms=1_000))
+FROZEN = _script(_act(What.FORCE_STUCK, for_ms=2_000))
 OTHER_AREA = _script(_act(What.OTHER_AREA, choice="blunt"))
 TO_THE_END = _script(area=SMALL, seconds=15.0)
 TWICE_UNSEEN = _script(
@@ -141,6 +142,7 @@ TAKEN = (
     Taken(("other-area-stops",), "H02", OTHER_AREA),
     Taken(("stall-check",), "H12", MOTOR),
     Taken(("rate-check",), "H13", RUNAWAY),
+    Taken(("frozen-check",), "H14", FROZEN),
     Taken(("stroke-budget", "guard", "hard-limits"), "H14", TO_THE_END),
     Taken(("unseen-strokes",), "H17", TWICE_UNSEEN),
     Taken(("cartridge-rules", "cartridge-limits"), "H15", USED),

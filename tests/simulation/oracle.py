@@ -7,7 +7,7 @@ It is written from `wire-and-safety.md` (hazards and bounds), the protocol's pag
 | --- | --- |
 | `depth.Depth`, `depth.Drift` | H01, H11 |
 | `lease.Lease` | H03, H04, H05, H06, H10: standard |
-| `stopping.Stop`, `.Area`, `.Motor`, `.Trouble` | H25 and H18; H02; H12, H13; H15, H19 while running |
+| `stopping.Stop`, `.Area`, `.Motor`, `.Force`, `.Trouble` | H25 and H18; H02; H12, H13; H14; H15, H19 while running |
 | `starting.Cartridge`, `.Checklist`, `.Disk` | H15, H16, H19: what must not start |
 | `starting.Person` | what was stopped moves again by itself: the hazard that stopped it |
 | `frames.Frames`, `.Answers`, `.Owner` | H07, H08, H09 |
@@ -36,6 +36,7 @@ JUDGES: tuple[type[Judge], ...] = (
     stopping.Stop,
     stopping.Area,
     stopping.Motor,
+    stopping.Force,
     stopping.Trouble,
     starting.Cartridge,
     starting.Checklist,
@@ -118,7 +119,10 @@ class Oracle:
         return list(self._scene.violations)
 
     def measured(self) -> dict[str, Measure]:
-        """What was seen of each hazard, by its id; `H06 screen` and `H10 screen` are what their screens said."""
+        """What was seen of each hazard, by its id.
+
+        `H06 screen` and `H10 screen` are what their screens said, `H14 frozen` is a force sensor that was.
+        """
         return dict(sorted(self._scene.measures.items()))
 
     def _begin(self) -> None:

@@ -1,10 +1,11 @@
-"""What stops a pen, and what must not start: H02, H12, H13, H15, H16, H19, H25."""
+"""What stops a pen, and what must not start: H02, H12, H13, H14, H15, H16, H19, H25."""
 
 from tests.simulation.cases.case import case, stop_at
+from tests.simulation.judges.stopping import FROZEN_US
 from tests.simulation.story import CARTRIDGE, REQUEST, STROKE_US, Story
 from tests.simulation.truth import Kind
 
-# --- H02, H12, H13, H15, H19, H25: what stops a pen ------------------------------------------------------------------
+# --- H02, H12, H13, H14, H15, H19, H25: what stops a pen -------------------------------------------------------------
 
 
 @case("H02")
@@ -62,6 +63,29 @@ def motor_stalled_on_its_way_to_its_rate(story: Story, over: bool) -> None:
 def free_again_in_time(story: Story, over: bool) -> None:
     story.ready().start().deed(Kind.MOTOR_STALLED, stalled=True).wait(3 * STROKE_US + over)
     story.deed(Kind.MOTOR_STALLED, stalled=False).wait(STROKE_US).home()
+
+
+def almost_late(story: Story) -> Story:
+    """Run on, with the lease renewed, until the needles of a frozen force sensor must be home."""
+    for _ in range(4):
+        story.renew().wait(FROZEN_US // 4)
+    return story.renew().wait(2 * STROKE_US)
+
+
+@case("H14")
+def force_sensor_frozen(story: Story, over: bool) -> None:
+    stop_at(almost_late(story.ready().start().deed(Kind.FORCE_STUCK, stuck=True)), 0, over)
+
+
+@case("H14")
+def started_with_a_frozen_force_sensor(story: Story, over: bool) -> None:
+    stop_at(almost_late(story.ready().deed(Kind.FORCE_STUCK, stuck=True).start()), 0, over)
+
+
+@case("H14")
+def the_force_moves_again_in_time(story: Story, over: bool) -> None:
+    almost_late(story.ready().start().deed(Kind.FORCE_STUCK, stuck=True)).wait(over)
+    story.deed(Kind.FORCE_STUCK, stuck=False).wait(STROKE_US).home()
 
 
 @case("H12")

@@ -14,7 +14,7 @@ from tests.simulation.judges.permitted import Grant, Permitted
 from tests.simulation.truth import Deed, Kind, Moment, Violation
 
 STEP_US = 5_000
-OF_THE_PEN = ("H11", "H12", "H13")
+OF_THE_PEN = ("H11", "H12", "H13", "H14 frozen")
 """What only the pen can notice: a run that was ended in order before it had to was not stopped by it."""
 SLOWEST_HZ = 20.0
 """S before a rate was ever told: the slowest stroke of any pen in `pens.toml`."""
@@ -186,7 +186,9 @@ class Scene:
         for hazard, due in self.dues.copy().items():
             if self.out_us > due.by_us:
                 late_ms, bound_ms = (self.out_us - due.since_us) / 1000, (due.by_us - due.since_us) / 1000
-                self.violate(hazard, f"{due.why}: needles still out after {late_ms:.1f} ms, bound {bound_ms:.1f} ms")
+                self.violate(
+                    hazard[:3], f"{due.why}: needles still out after {late_ms:.1f} ms, bound {bound_ms:.1f} ms"
+                )
                 self.measure(hazard, late_ms, bound_ms, "ms")
                 del self.dues[hazard]
 

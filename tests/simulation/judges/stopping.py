@@ -1,4 +1,4 @@
-"""What must stop a pen that runs: H02 another area, H12 stall, H13 runaway, H15 cartridge, H19 full disk, H25 STOP.
+"""What must stop a pen that runs: H02 area, H12 stall, H13 runaway, H14 force, H15 cartridge, H19 full disk, H25 STOP.
 
 `Due`s of the scene do the work: a judge here says since when and by when the needles must be home.
 """
@@ -10,6 +10,8 @@ RUNAWAY = 1.1
 """H13: over 10 %."""
 NEARLY = 0.9
 """H12: a motor that has come to this share of its rate runs at it."""
+FROZEN_US = 520_000
+"""H14: what the wire allows a pen to see that its force does not move, and two looks at it."""
 ORDERLY_US = 1_000_000
 """H19: running stops in order, 1 s."""
 
@@ -192,6 +194,27 @@ class Motor(Judge):
             runs = self.scene.last.rate_hz >= NEARLY * self.scene.told_hz
             stroke_us = self.scene.stroke_us if runs else 1e6 / SLOWEST_HZ
             self.scene.owe("H12", round(3 * stroke_us), "motor stalled")
+
+
+class Force(Judge):
+    """H14: the force sensor is frozen, and the contact by which punctures are counted with it: home in 520 ms + 2S."""
+
+    hears = frozenset({Kind.FORCE_STUCK})
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._frozen = False
+
+    def note(self, deed: Deed) -> None:
+        self._frozen = deed.detail["stuck"]
+        if not self._frozen:
+            self.scene.forgive("H14 frozen")
+        elif self.scene.active:
+            self.begin()
+
+    def begin(self) -> None:
+        if self._frozen:
+            self.scene.owe("H14 frozen", FROZEN_US + 2 * self.scene.stroke_us, "force sensor frozen")
 
 
 class Trouble(Judge):
