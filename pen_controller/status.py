@@ -21,7 +21,9 @@ class Status(IntEnum):
 
 
 def fail(status: Status, why: object) -> NoReturn:
-    """End the command with this line."""
+    """End the command with this line; of the system's own errors without their numbers."""
+    if isinstance(why, OSError) and why.strerror:
+        why = f"{why.filename}: {why.strerror}" if why.filename else why.strerror
     print(f"pen: {why}", file=sys.stderr)
     raise typer.Exit(status)
 

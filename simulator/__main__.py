@@ -178,6 +178,8 @@ def replay(
             _refuse("--port, --pty and --fast are for a capture: name its file")
         _count(seed or 0, plot, as_json=as_json)
     else:
+        if port and as_pty:
+            _refuse("--port is for TCP, --pty for a pseudo-terminal: leave out one of them")
         if seed is not None or plot:
             _refuse("--seed and --plot are for a simulated treatment: leave out the file, or them")
         _play(file, port, as_pty=as_pty, fast=fast, as_json=as_json)

@@ -4,6 +4,7 @@ Which files those are stands in `coverage.ini`. Only their own quick tests count
 the whole reaches is a line that nobody has thought about. The exit status is 0 only at 100 %.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ SWEEPS = ("every_area_at", "every_phase", "healthy", "no_stroke_is", "nothing_th
 
 def main() -> int:
     """Run the tests; return the exit status."""
+    argparse.ArgumentParser(prog="python -m tests.coverage", description=__doc__).parse_args()
     names = [*WIRE, *(f"firmware_{name}" for name in ROOMS), *HOST]
     return pytest.main(
         [

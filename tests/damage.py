@@ -310,6 +310,8 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1, help="of all chance (default 1)")
     options = parser.parse_args()
+    if options.every < 1 or options.draws < 0:
+        parser.error("--every: give 1 or more; --draws: 0 or more")
     if unknown := set(options.what) - set(kinds):
         parser.error(f"{', '.join(unknown)}: use {', '.join(kinds)}")
     table, good = Table("damage", "reported by", "cases"), True

@@ -177,6 +177,7 @@ def test_of_a_damaged_capture_all_else_is_shown_and_one_line_tells_which(capture
         ("replay {folder}/mute.pencap", 2, "the pen says nothing in it, up to line 2"),
         ("replay {folder}/mute.pencap --seed 1", 2, "leave out the file"),
         ("replay --fast", 2, "name its file"),
+        ("replay {folder}/mute.pencap --pty --port 9", 2, "leave out one"),
     ],
 )
 def test_errors_are_one_clear_line(tmp_path: Path, command: str, status: int, words: str) -> None:
@@ -193,7 +194,7 @@ async def test_no_file_is_overwritten(capture: Path) -> None:
     async with by_tcp() as sim:
         status, _, err = await asyncio.to_thread(typed, "record", sim.url, str(capture))
     assert (status, read(capture)) == (2, before)
-    assert "exists" in err
+    assert "is not overwritten" in err
 
 
 # --- playback --------------------------------------------------------------------------------------------------------

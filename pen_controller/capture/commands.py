@@ -68,6 +68,8 @@ def record(
 
     if as_pty and sys.platform == "win32":
         fail(Status.BAD_USAGE, "this system has no pseudo-terminals: leave out --pty")
+    if file.exists():
+        fail(Status.BAD_USAGE, f"{file}: there is such a file already, and it is not overwritten: name another")
     listener = Listener()
     tell = _teller(listener, as_bytes=as_bytes, as_json=as_json) if show or as_bytes or as_json else None
     try:

@@ -21,6 +21,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=180, help="how long, each (default: 180)")
     parser.add_argument("--merge", metavar="FOLDER", help="instead, keep of what a run has found what goes new ways")
     asked, own_options = parser.parse_known_args()  # libFuzzer's own, with which it calls itself to merge
+    if asked.seconds < 1:
+        parser.error("--seconds: give 1 or more")
     if bool(asked.target) == asked.all:
         parser.error(f"name one target, or --all: {', '.join(NAMES)}")
     if asked.all:
