@@ -13,10 +13,13 @@ import asyncio
 import json
 import sys
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from tests.soak.clinician import PLAN, Tally
@@ -31,18 +34,18 @@ Outcome = tuple[Tally, Watch, dict[str, float]]
 """What came of a soak, the vitals, and more figures by name."""
 
 
-def _virtual(options: argparse.Namespace) -> Outcome:
+def _virtual(options: argparse.Namespace, tell: Callable[[float], None]) -> Outcome:
     from tests.soak.virtual import Soak  # noqa: PLC0415  # what the one needs, the other need not have
 
-    soak = Soak(options.virtual_hours, options.lost, options.seed)
+    soak = Soak(options.virtual_hours, options.lost, options.seed, tell)
     speed = soak.watch.taken[-1].at_s / soak.cpu_s
     return soak.tally, soak.watch, {"frames": soak.end.frames, "lost of them": soak.end.lost, "times real time": speed}
 
 
-def _real(options: argparse.Namespace) -> Outcome:
+def _real(options: argparse.Namespace, tell: Callable[[float], None]) -> Outcome:
     from tests.soak.real import soak  # noqa: PLC0415  # likewise
 
-    return asyncio.run(soak(options.real_minutes, options.pens, options.seed))
+    return asyncio.run(soak(options.real_minutes, options.pens, options.seed, tell))
 
 
 def missed(tally: Tally, watch: Watch, figures: dict[str, float]) -> list[str]:
@@ -76,13 +79,20 @@ def main() -> int:
         parser.error("give more than 0 hours, minutes and pens")
     if options.trace:
         tracemalloc.start()
-    tally, watch, more = (_virtual if options.virtual_hours else _real)(options)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("soak", total=1.0)
+        tell = partial(_tell, progress, task)
+        tally, watch, more = (_virtual if options.virtual_hours else _real)(options, tell)
     figures, said = vars(tally) | more, missed(tally, watch, more)
     if options.json:
         print(json.dumps(figures | {"vitals": [asdict(each) for each in watch.taken], "missed": said}))
     else:
         _print(figures, watch, said)
     return 1 if said else 0
+
+
+def _tell(progress: Progress, task: TaskID, share: float) -> None:
+    progress.update(task, completed=share)
 
 
 def _print(figures: dict[str, Any], watch: Watch, said: list[str]) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,9 +120,11 @@ def not_stored(folder: Path, journal: Journal) -> int:
     return sum(count - stored.get(session, 0) for session, count in published.items())
 
 
-async def soak(minutes: float, count: int, seed: int) -> tuple[Tally, Watch, dict[str, float]]:
+async def soak(
+    minutes: float, count: int, seed: int, tell: Callable[[float], None]
+) -> tuple[Tally, Watch, dict[str, float]]:
     """Treat for so long; return what came of it, and some figures more."""
-    watch = Watch(minutes * MINUTE_S)
+    watch = Watch(minutes * MINUTE_S, tell=tell)
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         async with clinic(Path(name), count, seed) as all_of_it:
             began_s, began_cpu_s = time.monotonic(), time.process_time()

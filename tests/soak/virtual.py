@@ -5,6 +5,7 @@ import contextlib
 import random
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from time import process_time
 
@@ -86,10 +87,13 @@ class Soak:
         hours: of virtual time.
         lost_share: of all frames, each way.
         seed: of pen, hand and line.
+        tell: hears which share of it is over.
     """
 
-    def __init__(self, hours: float, lost_share: float, seed: int) -> None:
-        self.tally, self.watch = Tally(), Watch(hours * HOUR_S)
+    def __init__(
+        self, hours: float, lost_share: float, seed: int, tell: Callable[[float], None] = lambda _: None
+    ) -> None:
+        self.tally, self.watch = Tally(), Watch(hours * HOUR_S, tell=tell)
         self._clock, chance = Clock(), random.Random(seed)  # noqa: S311  # a simulation, not a secret
         self._pen = SimulatedPen(seed=seed, zone_cm2=ZONE_CM2)
         self.end = LossyEnd(self._clock, self._pen, lost_share, chance)

@@ -5,7 +5,7 @@ import ctypes
 import gc
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,13 +70,15 @@ class Vitals:
 
 @dataclass
 class Watch:
-    """Takes the vitals, three times over so long."""
+    """Takes the vitals, three times over so long, and tells which share of it is over."""
 
     duration_s: float
     taken: list[Vitals] = field(default_factory=list)
+    tell: Callable[[float], None] = lambda _: None
 
     def is_due(self, at_s: float) -> bool:
         """Whether it is time to take them."""
+        self.tell(min(1.0, at_s / self.duration_s))
         return at_s >= self.duration_s * TAKEN_AT[len(self.taken)]
 
     @property
