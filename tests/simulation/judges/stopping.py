@@ -214,6 +214,7 @@ class Force(Judge):
 
     def begin(self) -> None:
         if self._frozen:
+            self.scene.provoke("H14 frozen")
             self.scene.owe("H14 frozen", FROZEN_US + 2 * self.scene.stroke_us, "force sensor frozen")
 
 
