@@ -12,17 +12,20 @@ from pathlib import Path
 import pytest
 
 import protocols
+from pen_controller.conformance.host import Host
 from pen_controller.conformance.run import CHECKS, Report, Status, chosen, conform
 from pen_controller.conformance.unseen import PARTLY, UNSEEN
-from pen_controller.conformance.wire import BrokenRuleError
-from pen_controller.transports import transport_for
+from pen_controller.conformance.wire import BrokenRuleError, Wire
+from pen_controller.errors import LinkError
+from pen_controller.transports import Lost, Receive, transport_for
+from pen_controller.transports.inprocess import InProcessTransport
 from protocols.messages import AnyMessage
-from protocols.words import PenState
+from protocols.words import Cause, PenState
 from simulator import profiles
 from simulator.pen import SimulatedPen
 from simulator.ports import Endpoint
 from tests.lines import PenSim, by_pty, by_tcp, needs_pty
-from tests.plugged import plugged
+from tests.plugged import Plugged, plugged
 from tests.running import in_virtual_time, until
 from tests.virtual_air import OpenAir, open_air
 
@@ -142,6 +145,68 @@ async def test_a_kit_that_is_interrupted_stops_the_needles_and_leaves_the_pen_at
         await held
     assert pen.firmware.state is PenState.IDLE
     assert pen.firmware._needles.latch_id == 1
+
+
+@in_virtual_time
+async def test_a_pen_that_another_program_has_is_left_alone() -> None:
+    pen = SimulatedPen()
+    wire = Wire(plugged(pen))
+    await wire.open()
+    owner = Host(wire)
+    await owner.meet()
+    await owner.claim()
+    async with owner.renewing():
+        with pytest.raises(LinkError, match="another program has the pen"):
+            await conform(plugged(pen), chosen(["FRM"]), needles=True)
+        now = await owner.state()
+        assert (now.state, now.cause) == (PenState.IDLE, Cause.NONE), "a STOP would have latched it"
+    await wire.close()
+
+
+@in_virtual_time
+async def test_a_pen_whose_owner_has_left_is_waited_for() -> None:
+    pen = SimulatedPen()
+    wire = Wire(plugged(pen))
+    await wire.open()
+    owner = Host(wire)
+    await owner.meet()
+    await owner.claim()
+    await wire.close()
+    assert failing(await conform(plugged(pen), chosen(["CLM"]), needles=False)) == {}
+
+
+class Breaking(Plugged):
+    """A line that breaks after so many pieces."""
+
+    def __init__(self, pen: SimulatedPen, pieces: int) -> None:
+        super().__init__(pen, Endpoint)
+        self._left = pieces
+
+    def connect(self, receive: Receive, lost: Lost) -> None:
+        self._lost = lost
+        super().connect(receive, lost)
+
+    def take(self, data: bytes) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.disconnect()
+            self._lost("cable pulled")
+        elif self._left > 0:
+            super().take(data)
+
+
+@in_virtual_time
+async def test_a_line_that_breaks_fails_its_check_with_the_bytes_and_the_rest_is_not_run() -> None:
+    checks = chosen(["FRM", "CLM"])
+    report = await conform(InProcessTransport(Breaking(SimulatedPen(), 60)), checks, needles=False)
+    statuses = [outcome.status for outcome in report.outcomes]
+    (broken,) = report.failed
+    assert "cable pulled" in broken.why
+    assert broken.traffic
+    at = statuses.index(Status.FAILED)
+    assert 0 < at < len(checks) - 1
+    assert set(statuses[at + 1 :]) == {Status.NOT_RUN}
+    assert report.counts[Status.NOT_RUN] == len(checks) - at - 1
 
 
 # --- what only a line can get wrong ----------------------------------------------------------------------------------
