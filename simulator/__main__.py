@@ -70,6 +70,8 @@ def serial(
     """
     if not has_pseudo_terminals():
         _refuse("this system has no pseudo-terminals: use 'pen-sim tcp'")
+    if link and not link.is_dir():
+        _refuse(f"--link {link}: there is no such folder")
 
     def line(pen: SimulatedPen, clock: Callable[[], int], _: int) -> Line:
         return PtyLine(pen, clock, link / pen.serial if link else None)
