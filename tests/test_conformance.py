@@ -147,31 +147,32 @@ async def test_a_kit_that_is_interrupted_stops_the_needles_and_leaves_the_pen_at
     assert pen.firmware._needles.latch_id == 1
 
 
+async def owner_of(pen: SimulatedPen) -> Host:
+    """A host that has claimed the pen."""
+    owner = Host(Wire(plugged(pen)))
+    await owner.wire.open()
+    await owner.meet()
+    await owner.claim()
+    return owner
+
+
 @in_virtual_time
 async def test_a_pen_that_another_program_has_is_left_alone() -> None:
     pen = SimulatedPen()
-    wire = Wire(plugged(pen))
-    await wire.open()
-    owner = Host(wire)
-    await owner.meet()
-    await owner.claim()
+    owner = await owner_of(pen)
     async with owner.renewing():
         with pytest.raises(LinkError, match="another program has the pen"):
             await conform(plugged(pen), chosen(["FRM"]), needles=True)
         now = await owner.state()
         assert (now.state, now.cause) == (PenState.IDLE, Cause.NONE), "a STOP would have latched it"
-    await wire.close()
+    await owner.wire.close()
 
 
 @in_virtual_time
 async def test_a_pen_whose_owner_has_left_is_waited_for() -> None:
     pen = SimulatedPen()
-    wire = Wire(plugged(pen))
-    await wire.open()
-    owner = Host(wire)
-    await owner.meet()
-    await owner.claim()
-    await wire.close()
+    owner = await owner_of(pen)
+    await owner.wire.close()
     assert failing(await conform(plugged(pen), chosen(["CLM"]), needles=False)) == {}
 
 

@@ -20,7 +20,7 @@ from pen_controller.preparation import PRACTICE, Preparation, fit
 from pen_controller.preparation.answers import Answer, Case
 from pen_controller.report.verifying import must_hold
 from pen_controller.service import Service
-from pen_controller.treatment import Treatment, recovery
+from pen_controller.treatment import Treatment, entries, recovery
 from pen_controller.treatment.counts import Live
 from pen_controller.treatment.outcomes import ClosedError, RefusedError, StoppedError
 from pen_controller.treatment.recovery import ALL
@@ -240,7 +240,7 @@ class Desk:
             treatment = await asyncio.to_thread(Treatment.restore, pen, self.journal, self.config, session)
             records = await asyncio.to_thread(self.journal.read, session, limit=ALL)
             plans = [record.body["areas"] for record in records if record.kind == "plan"]
-            plan = tuple(map(_planned, plans[-1])) if plans else ()
+            plan = tuple(map(entries.plan_area, plans[-1])) if plans else ()
             if gone := {area.area for area in plan} - self.config.areas.keys():
                 raise ValueError(f"{session}: the configuration has no {', '.join(gone)} any more; put it back first")
             await self._enter(treatment, who)
@@ -391,15 +391,3 @@ class Desk:
 def _let_work(who: Who, pen: Identity | None) -> None:
     if not who.may_work(pen is not None and pen.model == PRACTICE):
         raise NotNowError("an engineer practises on a simulated pen: this one treats people")
-
-
-def _planned(body: dict[str, float | str | int]) -> PlanArea:
-    """An area of a recorded plan."""
-    return PlanArea.model_validate(
-        {
-            "area": body["area"],
-            "depth_mm": float(body["depth_um"]) / 1000,
-            "rate_hz": float(body["rate_dhz"]) / 10,
-            **{key: body[key] for key in ("passes", "size_cm2", "indication")},
-        }
-    )

@@ -31,6 +31,18 @@ def planned(wanted: PlanArea, indication: str) -> Body:
     }
 
 
+def plan_area(body: Body) -> PlanArea:
+    """The area of a recorded plan, as `planned` has put it there."""
+    return PlanArea.model_validate(
+        {
+            "area": body["area"],
+            "depth_mm": float(body["depth_um"]) / 1000,
+            "rate_hz": float(body["rate_dhz"]) / 10,
+            **{key: body[key] for key in ("passes", "size_cm2", "indication")},
+        }
+    )
+
+
 def armed(count: AreaCount, grant: Grant) -> Body:
     """What the pen is to be armed with, and the zone it is for."""
     return {
