@@ -21,13 +21,10 @@ class BusyError(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """One report: `done` of `of` steps; `url` once it is there, or `error`, one line."""
+    """One report: `url` once it is there, or `error`, one line."""
 
     id: int
-    what: str
     session: str
-    done: int = 0
-    of: int = 1
     url: str | None = None
     error: str | None = None
 
@@ -39,7 +36,7 @@ class Jobs:
         journal: of which they tell.
         folder: where they lie, as SESSION.html and SESSION.pdf.
         config: folder of configuration files, if not the shipped ones.
-        changed: is called with each step.
+        changed: is called when one begins, and when it has ended.
     """
 
     def __init__(self, journal: Path, folder: Path, config: Path | None, changed: Callable[[], None]) -> None:
@@ -53,7 +50,7 @@ class Jobs:
         """Begin to make a report. Raises `BusyError`."""
         if len(self._tasks) >= MOST_JOBS:
             raise BusyError(f"{MOST_JOBS} reports are being made: wait for them")
-        job = Job(1 + (self.all[-1].id if self.all else 0), "report", session)
+        job = Job(1 + (self.all[-1].id if self.all else 0), session)
         self.all = [*self.all, job][-MOST_JOBS:]
         task = asyncio.create_task(self._make(job, language), name=f"report {session}")
         self._tasks.add(task)
@@ -80,7 +77,7 @@ class Jobs:
             except OSError as error:
                 job.error = f"cannot begin it: {error.strerror}"
             if job.error is None:
-                job.done, job.url = job.of, f"/report/{job.session}.html"
+                job.url = f"/report/{job.session}.html"
             self._changed()
 
 

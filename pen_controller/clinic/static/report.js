@@ -27,7 +27,7 @@ export function ReportScreen() {
           <p class="actions"><button type="button" class="main" disabled=${page.busy !== ""} onClick=${() => ask("/api/end")}>${t("page.report.end_do")}</button></p>`}</li>
       <li><h3>${t("page.report.report")}</h3>
         <p class="actions"><button type="button" class=${ended ? "main" : ""} onClick=${() => ask("/api/report", { session, language: document.documentElement.lang })}>${t("page.report.make")}</button></p>
-        <div role="status"><ul>${jobs.filter((job) => job.session === session).map((job) => html`<${Job} key=${job.id} job=${job} session=${session} />`)}</ul></div></li>
+        <div role="status"><ul>${jobs.filter((job) => job.session === session).map((job) => html`<${Job} key=${job.id} job=${job} />`)}</ul></div></li>
     </ol>
     <${Entries} />
     ${ended && html`<p class="actions"><button type="button" onClick=${() => go("pen")}>${t("page.report.next")}</button></p>`}`;
@@ -44,10 +44,9 @@ async function hand() {
   if ((await ask("/api/aftercare")) !== null) learn();
 }
 
-function Job({ job: { what, done, of, error, url }, session }) {
+function Job({ job: { error, url } }) {
   if (error) return html`<li class="blocked">${t("page.report.failed", { error })}</li>`;
-  if (!url && done !== of) return html`<li>${t("page.report.making")} <progress value=${done} max=${of} aria-label=${what}></progress></li>`;
-  const page_url = url ?? `/report/${session}.html`;
-  return html`<li class="actions">✓ <a href=${page_url} target="_blank" rel="noopener">${t("page.report.html")}</a>
-    <a href=${page_url.replace(/\.html$/, ".pdf")} target="_blank" rel="noopener">${t("page.report.pdf")}</a></li>`;
+  if (!url) return html`<li>${t("page.report.making")} <progress aria-label=${t("page.report.making")}></progress></li>`;
+  return html`<li class="actions">✓ <a href=${url} target="_blank" rel="noopener">${t("page.report.html")}</a>
+    <a href=${url.replace(/\.html$/, ".pdf")} target="_blank" rel="noopener">${t("page.report.pdf")}</a></li>`;
 }
