@@ -51,7 +51,7 @@ def test_a_room_s_row_names_each_of_its_files(room: str) -> None:
         (r"each of (\d+) controls", len(SEAMS)),
         (r"(\d+) checks of the wire", len(CHECKS)),
         (r"each of (\d+) wrong pens", len(DEFECTS)),
-        (r"of which (\d+) cannot be seen", len(SURVIVORS)),
+        (r"one of the (\d+) that were reviewed", len(SURVIVORS)),
         (r"(\d+) inputs under anything", len(TARGETS)),
     ],
 )

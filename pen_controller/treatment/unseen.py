@@ -57,7 +57,7 @@ class Unseen:
             now = PenCounters(boot_id, int(home["strokes"]), int(home["contact_strokes"]))
             area.catch_up(now, self._pen.state.deepest_um)
             if self._pen.state.cause is Cause.FORCE_SENSOR:
-                self._tell("the force sensor was frozen", FROZEN_S, area.doubt(FROZEN_S))
+                self._tell(area, "the force sensor was frozen", FROZEN_S, area.doubt(FROZEN_S))
         self.area = None
         return area
 
@@ -67,10 +67,8 @@ class Unseen:
         if area is None:
             return
         unseen_s = self._most_s + self._pen.identity.lease_ms / 1000
-        self._tell(why, unseen_s, area.lose(unseen_s))
+        self._tell(area, why, unseen_s, area.lose(unseen_s))
 
-    def _tell(self, why: str, unseen_s: float, strokes: int) -> None:
-        assert self.area is not None  # noqa: S101 - both callers have looked
-        area = self.area
+    def _tell(self, area: AreaCount, why: str, unseen_s: float, strokes: int) -> None:
         body = {"area": area.area, "reason": why, "unseen_s": unseen_s, "rate_hz": area.rate_hz}
         self._minutes.post("counts_uncertain", body | {"most_punctures": strokes * area.zone.needles})
