@@ -122,6 +122,15 @@ def test_what_a_screen_need_not_say() -> None:
     assert story.deed(Kind.PEN_REBOOTED, back_us=story.t_us).wait(200_000).home().violated() == []
 
 
+def test_a_fault_that_ends_leaves_another_of_its_kind() -> None:
+    """Seed 1562: of two delays to the host the shorter one has ended."""
+    story = running().deed(Kind.SHOWN, text="", running=True)
+    for _ in range(2):
+        story.deed(Kind.LINE_FAULTY, way="to host", fault="delay")
+    story.deed(Kind.LINE_WHOLE, way="to host", fault="delay").deed(Kind.PEN_REBOOTED, back_us=story.t_us)
+    assert story.wait(200_000).deed(Kind.SHOWN, text="", running=False).home().violated() == []
+
+
 def test_the_latency_of_the_line_is_not_the_screens() -> None:
     story = Story(Facts(latency_us=30_000)).ready().start().deed(Kind.SHOWN, text="", running=True)
     story.deed(Kind.PEN_REBOOTED, back_us=story.t_us).wait(130_000).deed(Kind.SHOWN, text="", running=False)

@@ -96,8 +96,8 @@ class Scene:
         self.in_force: Grant | None = None
         self.host_up = True
         self.link_up = True
-        self.faults: set[tuple[str, str]] = set()
-        """Of the line, now."""
+        self.faults: list[tuple[str, str]] = []
+        """Of the line, now: way and fault, as often as it is there."""
         self.violations: list[Violation] = []
         self.measures: dict[str, Measure] = {}
         self.dues: dict[str, Due] = {}
@@ -156,9 +156,9 @@ class Scene:
             case Kind.HALT_SENT:
                 self.ends = self.active and detail["name"] == "disarm"
             case Kind.LINE_FAULTY:
-                self.faults.add((detail["way"], detail["fault"]))
+                self.faults.append((detail["way"], detail["fault"]))
             case Kind.LINE_WHOLE:
-                self.faults.discard((detail["way"], detail["fault"]))
+                self.faults.remove((detail["way"], detail["fault"]))
             case Kind.LINK_LOST | Kind.LINK_BACK:
                 self.link_up = deed.kind is Kind.LINK_BACK
             case Kind.HOST_KILLED | Kind.HOST_STALLED:
