@@ -186,7 +186,7 @@ class Scene:
         for hazard, due in self.dues.copy().items():
             if self.out_us > due.by_us:
                 late_ms, bound_ms = (self.out_us - due.since_us) / 1000, (due.by_us - due.since_us) / 1000
-                self.violate(
+                self.violate(  # what is measured as `H14 frozen` is a bound of H14
                     hazard[:3], f"{due.why}: needles still out after {late_ms:.1f} ms, bound {bound_ms:.1f} ms"
                 )
                 self.measure(hazard, late_ms, bound_ms, "ms")
